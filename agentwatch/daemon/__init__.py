@@ -1,0 +1,1 @@
+"""The process that stands between agent and provider."""

@@ -1,0 +1,1 @@
+"""Where the ledger's journal is kept. One protocol, one file a backend."""

@@ -1,0 +1,129 @@
+"""What every provider's wire gives to the daemon: the protocols Dialect and Meter, the value Ask.
+
+A dialect is pure. It reads a request (path and body) into an Ask, writes the request that is
+sent upstream out of the fields that were read, and hands out a Meter that is fed a copy of the
+answer. It knows its provider's error shapes. It never sees a credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from agentwatch.core.usage import Usage
+
+
+class Ask(Struct, kw_only=True):
+    """One request as it was read: everything that bears on its price, and how to write it again."""
+
+    provider: str
+    #: "chat", "responses", "completions", "embeddings", …
+    api: str
+    #: path and query that go upstream, below the provider's base URL ("/chat/completions")
+    upstream_path: str
+    model: str
+    #: tokens of input that the request's own bytes can never exceed (template overhead and
+    #: media included)
+    input_bound: int
+    #: input that is not in the body (previous_response_id …): only the context window bounds it
+    input_by_reference: bool = False
+    #: True where the API gives out text at all (False: embeddings)
+    has_output: bool = True
+    #: the limit the client set, per choice; None: none
+    output_limit: int | None = None
+    #: how many answers are made (n, best_of, prompts of a batch)
+    choices: int = 1
+    #: output that may be billed beside the limit (rejected predicted tokens)
+    extra_output: int = 0
+    #: audio may come in / go out: dearer rates are reachable
+    audio_in: bool = False
+    audio_out: bool = False
+    #: the service tier asked for; None: not said
+    service_tier: str | None = None
+    #: most that hosted tools may be called, by fee name
+    tool_calls: dict[str, int] = {}
+    stream: bool = False
+    #: the thread or lane that the client names, if it does
+    thread: str | None = None
+    #: free of charge (moderations, count_tokens): let through without a hold
+    free: bool = False
+
+
+class Meter(Protocol):
+    """Is fed a copy of one answer's decoded bytes, cut anywhere; never raises for its content."""
+
+    #: what the provider reported; None until it did
+    usage: Usage | None
+    #: the model and tier that answered, where the answer says so
+    model: str | None
+    service_tier: str | None
+    #: an error that came inside a 200
+    error: str | None
+    #: the answer said that it is complete ([DONE], response.completed …)
+    complete: bool
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes of the answer; return the bytes that the client is to get.
+
+        They are the same bytes, except where an event that the client did not ask for is taken
+        out (then bytes of an event that is not yet complete may be kept back until it is).
+        """
+        ...
+
+    def close(self) -> bytes:
+        """The answer is at its end: what was kept back, if anything."""
+        ...
+
+    @property
+    def output_floor(self) -> int:
+        """Tokens of output that were certainly made: the least that was seen."""
+        ...
+
+    @property
+    def output_ceiling(self) -> int:
+        """Tokens of output that were seen, counted generously: never less than was billed for
+        what was seen."""
+        ...
+
+
+class Dialect(Protocol):
+    """One provider's wire."""
+
+    name: str
+
+    def read(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Ask, Request]:
+        """Read a request. `path` is below the provider's prefix and as it came on the wire.
+
+        Raises Refusal("path_not_governed" | "bad_request" | "model_not_priced").
+        """
+        ...
+
+    def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
+        """Status and JSON body of a refusal in this provider's own error shape."""
+        ...
+
+    def stream_error(self, api: str, reason: str, message: str) -> bytes:
+        """The bytes that end a stream so that this provider's SDK raises."""
+        ...
+
+
+class Request(Protocol):
+    """A request that was read and can be written again."""
+
+    def body(self, output_limit: int | None = None) -> bytes:
+        """The request to send upstream, with `output_limit` put in where it is given."""
+        ...
+
+    def text(self) -> str | None:
+        """All text that is billed as input, for a tokenizer; None where bytes are the only
+        bound (media, or text of unknown shape)."""
+        ...
+
+    def meter(self, streamed: bool) -> Meter:
+        """A new meter for this request's answer; `streamed` tells whether the upstream's answer
+        is server-sent events."""
+        ...
