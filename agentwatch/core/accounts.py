@@ -1,0 +1,119 @@
+"""What the ledger keeps: accounts, sessions (accounts with a story), holds and how they ended."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from msgspec import Struct, field
+
+ACTIVE, PAUSED, EXHAUSTED, KILLED, CLOSED = "active", "paused", "exhausted", "killed", "closed"
+STATES = frozenset({ACTIVE, PAUSED, EXHAUSTED, KILLED, CLOSED})
+MODES = ("observe", "soft", "enforce")
+ANOMALY_ACTIONS = ("alert", "pause", "kill")
+
+SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ -]{0,127}", re.ASCII)
+
+#: how many of a session's last prompt sizes are kept
+PROMPT_WINDOW = 5
+#: tokens of a session that open its door; opening it again drops the oldest
+TOKENS_PER_SESSION = 8
+
+
+class Account(Struct, kw_only=True):
+    """A ceiling (or none), what is settled, what is held. All money in nanos."""
+
+    id: str
+    ceiling: int | None = None
+    settled: int = 0
+    held: int = 0
+    overdraft: int = 0
+
+    @property
+    def free(self) -> int | None:
+        """What may still be set aside; None: no ceiling."""
+        return None if self.ceiling is None else self.ceiling - self.settled - self.held
+
+    @property
+    def room(self) -> int | None:
+        """What could be set aside if the open holds came to nothing; None: no ceiling."""
+        return None if self.ceiling is None else self.ceiling - self.settled
+
+
+class ModelTotals(Struct):
+    """What a session spent on one model."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    nanos: int = 0
+
+
+class Session(Account, kw_only=True):
+    """The account that a run of an agent is charged to."""
+
+    name: str
+    state: str = ACTIVE
+    mode: str = "enforce"
+    project: str | None = None
+    team: str | None = None
+    on_anomaly: str = "alert"
+    iterations: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    prompt_tokens_window: list[int] = field(default_factory=list)
+    by_model: dict[str, ModelTotals] = field(default_factory=dict)
+    fail_open: dict[str, int] = field(default_factory=dict)
+    estimated: int = 0
+    longest_call_s: float = 0.0
+    opened_at: float = 0.0
+    last_call_at: float | None = None
+    tokens: list[str] = field(default_factory=list)
+    #: calls that were refused: a statistic beside the journal, not a fold of it
+    refusals: int = 0
+
+
+class Hold(Struct, kw_only=True):
+    """Money that is set aside for one call that is out."""
+
+    id: str
+    session: str
+    accounts: tuple[str, ...]
+    nanos: int
+    iteration: int
+    held_at: float
+    provider: str = ""
+    model: str = ""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a hold ended: its one terminal entry. `nanos` is 0 where it was voided."""
+
+    hold: str
+    session: str
+    accounts: tuple[str, ...]
+    nanos: int
+    basis: str
+    iteration: int
+
+
+def session_account(session_id: str) -> str:
+    """The account id of a session."""
+    return f"session:{session_id}"
+
+
+def month_account(budget: str, at: float) -> str:
+    """The account of `project:NAME` or `team:NAME` for the UTC month of `at`."""
+    moment = time.gmtime(at)
+    return f"{budget}@{moment.tm_year:04d}-{moment.tm_mon:02d}"
+
+
+def charged_accounts(session: Session, at: float) -> tuple[str, ...]:
+    """All accounts that a call of this session is charged to, the session's own first."""
+    accounts = [session.id]
+    if session.project:
+        accounts.append(month_account(f"project:{session.project}", at))
+    if session.team:
+        accounts.append(month_account(f"team:{session.team}", at))
+    return tuple(accounts)

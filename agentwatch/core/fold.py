@@ -1,0 +1,242 @@
+"""Balances: sessions, budgets and holds as a fold of the journal's entries.
+
+The live ledger and the one that is folded from the journal are made by this code alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from agentwatch.core import accounts as acc
+from agentwatch.core import entries as e
+from agentwatch.core.accounts import Account, Hold, ModelTotals, Outcome, Session
+from agentwatch.errors import LedgerError, UnknownAccount, UnknownHold
+
+#: ended holds that are remembered here; older ones are found in the journal
+REMEMBERED_ENDS = 20_000
+
+
+class Balances:
+    """All balances. Not thread-safe: they belong to the daemon's loop."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.sessions: dict[str, Session] = {}
+        #: monthly ceilings by "project:NAME" and "team:NAME"
+        self.monthly: dict[str, int | None] = {}
+        self.holds: dict[str, Hold] = {}
+        self.ended: OrderedDict[str, Outcome] = OrderedDict()
+        #: session id by the SHA-256 of a token
+        self.tokens: dict[str, str] = {}
+        self._folds: dict[type, Callable[[Any], None]] = {
+            e.Opened: self._opened,
+            e.TokenMinted: self._token_minted,
+            e.CeilingSet: self._ceiling_set,
+            e.StateSet: self._state_set,
+            e.Held: self._held,
+            e.Extended: self._extended,
+            e.Settled: self._settled,
+            e.Voided: self._voided,
+            e.Adjusted: self._adjusted,
+        }
+
+    # ---- reading
+
+    def session(self, session_id: str) -> Session:
+        """The session with this id. Raises UnknownAccount."""
+        try:
+            return self.sessions[session_id]
+        except KeyError:
+            raise UnknownAccount(
+                f"no session {session_id!r}: `agentwatch sessions ls` lists them"
+            ) from None
+
+    def account(self, account_id: str) -> Account:
+        """The account with this id; a month that nothing was charged to yet has an empty one."""
+        found = self.accounts.get(account_id)
+        if found is None:
+            ceiling = self.monthly.get(account_id.rpartition("@")[0])
+            return Account(id=account_id, ceiling=ceiling)
+        return found
+
+    def outcome(self, hold_id: str) -> Outcome:
+        """How a hold ended. Raises UnknownHold where it is open, unknown or long forgotten."""
+        try:
+            return self.ended[hold_id]
+        except KeyError:
+            raise UnknownHold(f"no hold {hold_id!r}") from None
+
+    # ---- the fold
+
+    def apply(self, entry: e.AnyEntry) -> None:
+        """Fold one entry in. Raises LedgerError where it can't follow what came before."""
+        self._folds[type(entry)](entry)
+
+    def _opened(self, entry: e.Opened) -> None:
+        known = self.sessions.get(entry.session)
+        if known is not None:
+            known.mode = entry.mode
+            return
+        session = Session(
+            id=acc.session_account(entry.session),
+            name=entry.session,
+            ceiling=entry.ceiling,
+            mode=entry.mode,
+            project=entry.project,
+            team=entry.team,
+            on_anomaly=entry.on_anomaly,
+            opened_at=entry.at,
+        )
+        self.add_session(session)
+
+    def add_session(self, session: Session) -> None:
+        """Take a session in as it stands: from a fold, or from the store's own table."""
+        self.sessions[session.name] = session
+        self.accounts[session.id] = session
+        for sha256 in session.tokens:
+            self.tokens[sha256] = session.name
+
+    def _token_minted(self, entry: e.TokenMinted) -> None:
+        session = self.session(entry.session)
+        session.tokens.append(entry.sha256)
+        self.tokens[entry.sha256] = entry.session
+        while len(session.tokens) > acc.TOKENS_PER_SESSION:
+            self.tokens.pop(session.tokens.pop(0), None)
+
+    def _ceiling_set(self, entry: e.CeilingSet) -> None:
+        kind, _, name = entry.account.partition(":")
+        if kind == "session":
+            session = self.session(name)
+            session.ceiling = entry.ceiling
+            _settle_state(session)
+            return
+        self.monthly[entry.account] = entry.ceiling
+        month = acc.month_account(entry.account, entry.at)
+        self._open_account(month).ceiling = entry.ceiling
+
+    def _state_set(self, entry: e.StateSet) -> None:
+        session = self.session(entry.session)
+        session.state = entry.state
+        if entry.state == acc.ACTIVE:
+            _settle_state(session)
+
+    def _held(self, entry: e.Held) -> None:
+        if entry.hold in self.holds or entry.hold in self.ended:
+            raise LedgerError(f"hold {entry.hold} was held before")
+        session = self.session(entry.session)
+        if session.state == acc.EXHAUSTED:
+            session.state = acc.ACTIVE
+        session.iterations = entry.iteration
+        session.last_call_at = entry.at
+        if entry.fail_open:
+            session.fail_open[entry.fail_open] = session.fail_open.get(entry.fail_open, 0) + 1
+        for account_id in entry.accounts:
+            self._open_account(account_id).held += entry.nanos
+        self.holds[entry.hold] = Hold(
+            id=entry.hold,
+            session=entry.session,
+            accounts=entry.accounts,
+            nanos=entry.nanos,
+            iteration=entry.iteration,
+            held_at=entry.at,
+            provider=entry.provider,
+            model=entry.model,
+        )
+
+    def _extended(self, entry: e.Extended) -> None:
+        hold = self._open_hold(entry.hold)
+        hold.nanos += entry.nanos
+        for account_id in hold.accounts:
+            self.accounts[account_id].held += entry.nanos
+
+    def _settled(self, entry: e.Settled) -> None:
+        hold = self._end(entry.hold, entry.nanos, entry.basis)
+        for account_id in hold.accounts:
+            account = self.accounts[account_id]
+            account.settled += entry.nanos
+            account.overdraft += max(0, entry.nanos - hold.nanos)
+        session = self.session(hold.session)
+        _count(session, entry)
+        _settle_state(session)
+
+    def _voided(self, entry: e.Voided) -> None:
+        self._end(entry.hold, 0, "void")
+
+    def _adjusted(self, entry: e.Adjusted) -> None:
+        for account_id in entry.accounts:
+            account = self._open_account(account_id)
+            account.settled += entry.nanos
+            account.overdraft += entry.nanos
+        _settle_state(self.session(entry.session))
+        ended = self.ended.get(entry.hold)
+        if ended is not None:
+            self.remember(
+                Outcome(
+                    hold=ended.hold,
+                    session=ended.session,
+                    accounts=ended.accounts,
+                    nanos=ended.nanos + entry.nanos,
+                    basis="late",
+                    iteration=ended.iteration,
+                )
+            )
+
+    def _open_account(self, account_id: str) -> Account:
+        account = self.accounts.get(account_id)
+        if account is None:
+            account = self.accounts[account_id] = self.account(account_id)
+        return account
+
+    def _open_hold(self, hold_id: str) -> Hold:
+        try:
+            return self.holds[hold_id]
+        except KeyError:
+            raise LedgerError(f"hold {hold_id} is not open") from None
+
+    def _end(self, hold_id: str, nanos: int, basis: str) -> Hold:
+        hold = self._open_hold(hold_id)
+        del self.holds[hold_id]
+        for account_id in hold.accounts:
+            self.accounts[account_id].held -= hold.nanos
+        self.remember(
+            Outcome(
+                hold=hold_id,
+                session=hold.session,
+                accounts=hold.accounts,
+                nanos=nanos,
+                basis=basis,
+                iteration=hold.iteration,
+            )
+        )
+        return hold
+
+    def remember(self, outcome: Outcome) -> None:
+        """Keep how a hold ended, so that a repeated verb is answered as the first was."""
+        self.ended[outcome.hold] = outcome
+        while len(self.ended) > REMEMBERED_ENDS:
+            self.ended.popitem(last=False)
+
+
+def _count(session: Session, entry: e.Settled) -> None:
+    session.input_tokens += entry.input_tokens
+    session.output_tokens += entry.output_tokens
+    session.longest_call_s = max(session.longest_call_s, entry.seconds)
+    session.estimated += entry.basis != "usage"
+    if entry.input_tokens:
+        session.prompt_tokens_window.append(entry.input_tokens)
+        del session.prompt_tokens_window[: -acc.PROMPT_WINDOW]
+    totals = session.by_model.setdefault(entry.model or "unknown", ModelTotals())
+    totals.calls += 1
+    totals.input_tokens += entry.input_tokens
+    totals.output_tokens += entry.output_tokens
+    totals.nanos += entry.nanos
+
+
+def _settle_state(session: Session) -> None:
+    """Active and exhausted follow from the money: spent to the ceiling or not."""
+    if session.state not in (acc.ACTIVE, acc.EXHAUSTED) or session.mode == "observe":
+        return
+    room = session.room
+    session.state = acc.EXHAUSTED if room is not None and room <= 0 else acc.ACTIVE

@@ -1,0 +1,284 @@
+"""The ledger's verbs: what may be done to a session, a budget and a call's money.
+
+A call's money moves so, and in no other way (ledger.md):
+
+    open --Held--> held --Settled--> settled --Adjusted--> settled
+                    |  `--Voided---> voided
+                    `--Extended--> held
+
+Every verb decides in one step, without I/O and without an await; what it decided is an entry,
+which it applies and returns, so that the live ledger and the one folded from the journal are made
+by the same code. A repeated verb finds the hold ended, answers as the first did, and returns no
+entry.
+
+    verb      from        to        entry
+    hold      -           held      Held        all accounts of the call, or none
+    extend    held        held      Extended    only where every account has the money
+    settle    held        settled   Settled     never refused, never cut: the excess is overdraft
+    void      held        voided    Voided
+    adjust    settled     settled   Adjusted    only upwards: what is settled never falls
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agentwatch.core import accounts as acc
+from agentwatch.core import entries as e
+from agentwatch.core.accounts import Outcome, Session
+from agentwatch.core.admission import Admitted, Policy, Purse, Refused, Waits, admit
+from agentwatch.core.estimate import Quote
+from agentwatch.core.fold import Balances
+from agentwatch.errors import LedgerError, UsageError
+
+#: what a person may do to a session: verb -> (states it is allowed in, state after it)
+SESSION_VERBS = {
+    "pause": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED}, acc.PAUSED),
+    "resume": ({acc.PAUSED, acc.ACTIVE, acc.EXHAUSTED, acc.CLOSED}, acc.ACTIVE),
+    "kill": (acc.STATES, acc.KILLED),
+    "close": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED, acc.CLOSED}, acc.CLOSED),
+}
+
+
+class BarredError(LedgerError):
+    """A session's state lets no call through: killed, paused or closed."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+class Ledger(Balances):
+    """The balances, and the verbs that move them."""
+
+    def purses(self, session: Session, account_ids: Iterable[str]) -> list[Purse]:
+        """The accounts that bind a call of this session: with a ceiling that is enforced."""
+        purses = []
+        for account_id in account_ids:
+            account = self.account(account_id)
+            free, room = account.free, account.room
+            if free is None or room is None:
+                continue
+            if account is session:
+                if session.mode == "observe":
+                    continue
+                if session.mode == "soft":
+                    if room > 0:
+                        continue
+                    free = room = min(room, -1)
+            purses.append(Purse(account_id, free, room))
+        return purses
+
+    # ---- verbs on sessions and budgets
+
+    def open(
+        self,
+        session_id: str,
+        *,
+        at: float,
+        ceiling: int | None = None,
+        mode: str | None = None,
+        project: str | None = None,
+        team: str | None = None,
+        on_anomaly: str | None = None,
+    ) -> list[e.AnyEntry]:
+        """Open a session, or the one with this id again: then its ceiling is only ever lowered
+        and its mode only made stricter, and what it has spent stays spent.
+
+        Raises UsageError for an id, mode or name that can't be.
+        """
+        _check_names(session_id, mode, project, team, on_anomaly)
+        known = self.sessions.get(session_id)
+        if known is None:
+            return self._do(
+                e.Opened(
+                    at=at,
+                    session=session_id,
+                    ceiling=ceiling,
+                    mode=mode or "enforce",
+                    project=project,
+                    team=team,
+                    on_anomaly=on_anomaly or "alert",
+                )
+            )
+        done: list[e.AnyEntry] = []
+        if ceiling is not None and (known.ceiling is None or ceiling < known.ceiling):
+            done += self._do(e.CeilingSet(at=at, account=known.id, ceiling=ceiling))
+        if mode and acc.MODES.index(mode) > acc.MODES.index(known.mode):
+            done += self._do(
+                e.Opened(at=at, session=session_id, mode=mode, on_anomaly=known.on_anomaly)
+            )
+        return done
+
+    def mint(self, session_id: str, sha256: str, *, at: float) -> list[e.AnyEntry]:
+        """Let one more token open this session's door. Raises UnknownAccount."""
+        self.session(session_id)
+        return self._do(e.TokenMinted(at=at, session=session_id, sha256=sha256))
+
+    def set_ceiling(self, account: str, ceiling: int | None, *, at: float) -> list[e.AnyEntry]:
+        """Set a session's ceiling (`session:ID`), or a monthly one (`project:NAME`,
+        `team:NAME`). Raises UnknownAccount, UsageError."""
+        kind, _, name = account.partition(":")
+        if kind == "session":
+            self.session(name)
+        elif kind not in ("project", "team") or not acc.NAME.fullmatch(name):
+            raise UsageError("a budget is named project:NAME or team:NAME")
+        return self._do(e.CeilingSet(at=at, account=account, ceiling=ceiling))
+
+    def set_state(
+        self, session_id: str, verb: str, *, at: float, reason: str = ""
+    ) -> list[e.AnyEntry]:
+        """Pause, resume, kill or close a session; nothing where it is so already.
+
+        Raises UnknownAccount, and LedgerError where the state does not allow it (a killed
+        session stays killed).
+        """
+        session = self.session(session_id)
+        allowed, after = SESSION_VERBS[verb]
+        if session.state not in allowed:
+            raise LedgerError(f"session {session_id} is {session.state}: it can't {verb}")
+        if session.state == after or (verb == "resume" and session.state == acc.EXHAUSTED):
+            return []
+        return self._do(e.StateSet(at=at, session=session_id, state=after, reason=reason))
+
+    # ---- verbs on a call's money
+
+    def hold(
+        self,
+        session_id: str,
+        quote: Quote,
+        policy: Policy,
+        *,
+        hold_id: str,
+        at: float,
+        provider: str = "",
+        model: str = "",
+        may_wait: bool = True,
+    ) -> tuple[Admitted | Waits | Refused, list[e.AnyEntry]]:
+        """Set aside a call's worst case on all its accounts, or on none.
+
+        Raises UnknownAccount, BarredError.
+        """
+        session = self.session(session_id)
+        if session.state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
+            raise BarredError(session.state)
+        charged = acc.charged_accounts(session, at)
+        verdict = admit(quote, self.purses(session, charged), policy, may_wait=may_wait)
+        if isinstance(verdict, Admitted):
+            entry = e.Held(
+                at=at,
+                hold=hold_id,
+                session=session_id,
+                accounts=charged,
+                nanos=verdict.nanos,
+                iteration=session.iterations + 1,
+                provider=provider,
+                model=model,
+            )
+            return verdict, self._do(entry)
+        if isinstance(verdict, Refused):
+            session.refusals += 1
+            if verdict.account == session.id and session.state == acc.ACTIVE:
+                state = e.StateSet(at=at, session=session_id, state=acc.EXHAUSTED, reason="refused")
+                return verdict, self._do(state)
+        return verdict, []
+
+    def extend(self, hold_id: str, nanos: int, *, at: float) -> tuple[bool, list[e.AnyEntry]]:
+        """Set `nanos` more aside for a call that goes on; False where the money is not there or
+        the session may spend no more."""
+        hold = self.holds.get(hold_id)
+        if hold is None:
+            return False, []
+        session = self.session(hold.session)
+        if session.state == acc.KILLED:
+            return False, []
+        if any(purse.free < nanos for purse in self.purses(session, hold.accounts)):
+            return False, []
+        return True, self._do(e.Extended(at=at, hold=hold_id, nanos=nanos))
+
+    def settle(
+        self,
+        hold_id: str,
+        nanos: int,
+        basis: str,
+        *,
+        at: float,
+        model: str = "",
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        price_version: str = "",
+        reason: str = "",
+    ) -> tuple[Outcome, list[e.AnyEntry]]:
+        """Replace a hold by what the call cost. Never refused, never cut.
+
+        Raises UnknownHold where neither an open nor a remembered hold has this id.
+        """
+        hold = self.holds.get(hold_id)
+        if hold is None:
+            return self.outcome(hold_id), []
+        entry = e.Settled(
+            at=at,
+            hold=hold_id,
+            nanos=max(0, nanos),
+            basis=basis,
+            model=model or hold.model,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            seconds=max(0.0, at - hold.held_at),
+            price_version=price_version,
+            reason=reason,
+        )
+        done = self._do(entry)
+        return self.ended[hold_id], done
+
+    def void(self, hold_id: str, reason: str, *, at: float) -> tuple[Outcome, list[e.AnyEntry]]:
+        """Give a hold back: nothing was billed for sure. Raises UnknownHold."""
+        if hold_id not in self.holds:
+            return self.outcome(hold_id), []
+        done = self._do(e.Voided(at=at, hold=hold_id, reason=reason))
+        return self.ended[hold_id], done
+
+    def adjust(
+        self, hold_id: str, nanos: int, evidence: str, *, at: float
+    ) -> tuple[Outcome, list[e.AnyEntry]]:
+        """A late report says that a settled call cost `nanos` in all: the difference is charged,
+        where it is upwards. Raises UnknownHold."""
+        ended = self.outcome(hold_id)
+        more = nanos - ended.nanos
+        if more <= 0 or ended.basis == "void":
+            return ended, []
+        entry = e.Adjusted(
+            at=at,
+            hold=hold_id,
+            session=ended.session,
+            accounts=ended.accounts,
+            nanos=more,
+            evidence=evidence,
+        )
+        done = self._do(entry)
+        return self.ended[hold_id], done
+
+    def _do(self, entry: e.AnyEntry) -> list[e.AnyEntry]:
+        self.apply(entry)
+        return [entry]
+
+
+def _check_names(
+    session_id: str,
+    mode: str | None,
+    project: str | None,
+    team: str | None,
+    on_anomaly: str | None,
+) -> None:
+    if not acc.SESSION_ID.fullmatch(session_id):
+        raise UsageError(
+            "a session id is 1 to 128 of the characters A-Z a-z 0-9 . _ : -, and begins with a "
+            "letter or digit"
+        )
+    if mode is not None and mode not in acc.MODES:
+        raise UsageError("mode is one of: enforce, soft, observe")
+    if on_anomaly is not None and on_anomaly not in acc.ANOMALY_ACTIONS:
+        raise UsageError("on_anomaly is one of: alert, pause, kill")
+    for what, name in (("project", project), ("team", team)):
+        if name is not None and not acc.NAME.fullmatch(name):
+            raise UsageError(f"a {what}'s name is 1 to 128 letters, digits, spaces or . _ : / -")
