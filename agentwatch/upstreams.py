@@ -1,0 +1,92 @@
+"""A provider's address as a user gives it -> the base that requests are appended to.
+
+An address is taken as that provider's SDK takes its base URL, with or without the version part.
+What comes out always has the version for OpenAI and xAI, and never for the others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from agentwatch.errors import SettingsError
+
+PUBLIC_UPSTREAMS = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "groq": "https://api.groq.com",
+    "xai": "https://api.x.ai/v1",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+
+PROVIDERS = tuple(PUBLIC_UPSTREAMS)
+
+#: what a user may have put behind the base, for the providers whose base has no version
+_VERSION_TAILS = {
+    "anthropic": re.compile(r"/v1$"),
+    "groq": re.compile(r"(/openai)?(/v1)?$"),
+    "gemini": re.compile(r"(/v1(beta|alpha)?)?(/openai)?$"),
+}
+_HAS_VERSION = re.compile(r"/v[0-9]+[a-z0-9]*$")
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+
+
+def upstream_base(provider: str, text: str) -> str:
+    """The base URL, without a slash at its end, that this provider's paths are appended to.
+
+    Raises SettingsError for what is no plain address: another scheme than https (http for
+    loopback addresses only), credentials, query, fragment, odd characters. The message never
+    repeats the address, as a secret may be in it.
+    """
+    parts = _split(provider, text)
+    path = parts.path.rstrip("/")
+    if provider in _VERSION_TAILS:
+        path = _VERSION_TAILS[provider].sub("", path)
+    elif not _HAS_VERSION.search(path):
+        path += "/v1"
+    return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+
+def _split(provider: str, text: str) -> SplitResult:
+    problem = f"the upstream address of {provider} "
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        raise SettingsError(problem + "has characters that no address has")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise SettingsError(problem + "is no address") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise SettingsError(problem + "must begin with https:// and a host")
+    if "@" in parts.netloc:
+        raise SettingsError(problem + "has credentials in it: use `agentwatch keys set` for keys")
+    if "?" in text or "#" in text:
+        raise SettingsError(problem + "has a query or fragment: give the plain base URL")
+    _check_host(problem, parts, port)
+    return parts
+
+
+def _check_host(problem: str, parts: SplitResult, port: int | None) -> None:
+    host = parts.netloc.removesuffix(f":{port}") if port is not None else parts.netloc
+    segments = parts.path.split("/")
+    if not _HOST.fullmatch(host) or port == 0:
+        raise SettingsError(problem + "has a host or port that can't be")
+    if not _PATH.fullmatch(parts.path.rstrip("/")) or {".", ".."} & set(segments):
+        raise SettingsError(problem + "has a path that can't be")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise SettingsError(
+            problem + "is plain http to another machine, which would show the key to the "
+            "network: use https://"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine for certain: `localhost` or a loopback address as such."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
