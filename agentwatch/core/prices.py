@@ -1,0 +1,281 @@
+"""The price book's arithmetic: usage to money, rounded up once a call, and the dearest that a
+request can reach.
+
+Where a provider's rule is not known but an upper reading is (a cache write without a rate of its
+own), that reading is used, so that what is charged here is never less than what was billed.
+Where not even that is known, Unpriced is raised: nothing is ever taken for free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from agentwatch.core.money import price_of, round_up
+from agentwatch.core.price_book import (
+    ANY_TIER,
+    DEFAULT_TIER,
+    Band,
+    ModelPrice,
+    PriceBook,
+    Rates,
+    Unpriced,
+)
+from agentwatch.core.usage import Usage
+
+__all__ = [
+    "ANY_TIER",
+    "DEFAULT_TIER",
+    "Band",
+    "ModelPrice",
+    "PriceBook",
+    "Rates",
+    "Unpriced",
+    "billed_input",
+    "cost",
+    "dearest",
+    "dearest_of",
+    "reachable_tiers",
+    "scaled",
+    "worst_rates",
+]
+
+
+def cost(price: ModelPrice, usage: Usage, service_tier: str | None = None) -> int:
+    """What a call cost, in nanos, rounded up once.
+
+    `service_tier` is the one that answered; None: the answer did not say, so the default.
+    A cost that the provider states itself is the charge. Usage that contradicts itself is read
+    as dearly as it can be meant. Raises Unpriced.
+    """
+    if usage.stated_nanos is not None and usage.stated_nanos >= 0:
+        return usage.stated_nanos
+    tokens = max(_tokens_scaled(bands, usage) for bands in _billable(price, service_tier))
+    return round_up(tokens) + _tools(price, usage.tool_calls)
+
+
+def billed_input(usage: Usage) -> int:
+    """Input tokens of a usage report: what it says, or the sum of the parts where that is more."""
+    cached, write, long, audio = _parts(usage)
+    return max(0, usage.input_tokens, cached + write + long, audio)
+
+
+def worst_rates(
+    price: ModelPrice,
+    input_bound: int,
+    service_tiers: Iterable[str] = (DEFAULT_TIER,),
+    audio_in: bool = False,
+    audio_out: bool = False,
+    has_output: bool = True,
+) -> tuple[int, int]:
+    """The dearest input and output rate (nanos per million) that a request can reach which has
+    at most `input_bound` tokens of input and is billed in one of the service tiers.
+
+    Its tokens then cost at most round_up(input x first + output x second). Raises Unpriced
+    where a rate is missing in any place that can be reached.
+    """
+    reach = dearest(price, input_bound, service_tiers)
+    text = (reach.input, reach.cached_input, reach.cache_write, reach.cache_write_long)
+    media = (reach.input_media, reach.cached_media)
+    inputs = [_known(price, reach.input, "input"), *_given(text + media)]
+    if audio_in:
+        inputs += [_known(price, reach.input_audio, "input audio"), *_given((reach.cached_audio,))]
+    if not has_output:
+        return max(inputs), 0
+    outputs = [_known(price, reach.output, "output"), *_given((reach.output_media,))]
+    if audio_out:
+        outputs.append(_known(price, reach.output_audio, "output audio"))
+    return max(inputs), max(outputs)
+
+
+def dearest(
+    price: ModelPrice, input_bound: int, service_tiers: Iterable[str] = (DEFAULT_TIER,)
+) -> Rates:
+    """The dearest rate of each unit over the bands and service tiers that can be reached; None
+    where one of them does not price it. Raises Unpriced for a service tier without prices."""
+    names = tuple(service_tiers) or (DEFAULT_TIER,)
+    reached = [
+        _charged(band.rates)
+        for name in names
+        for bands in _billable(price, name)
+        for band in bands
+        if input_bound > band.above
+    ]
+    return dearest_of(reached)
+
+
+def dearest_of(several: list[Rates]) -> Rates:
+    """Unit by unit the greatest; None where one of them has none."""
+
+    def most(unit: str) -> int | None:
+        known = _given(getattr(rates, unit) for rates in several)
+        return max(known) if known and len(known) == len(several) else None
+
+    return Rates(**{unit: most(unit) for unit in Rates.__struct_fields__})
+
+
+def reachable_tiers(
+    price: ModelPrice, asked: str | None, auto_tier: str | None = None
+) -> tuple[str, ...]:
+    """The service tiers that a request may be billed in.
+
+    Where it asks for none, or "auto", the provider's project settings decide: `auto_tier` says
+    what they are; else priority is taken for possible where the price list has it. A dear tier
+    can be answered by a cheaper one. An unknown tier is returned as it is: it has no price.
+    """
+    if asked in (None, "auto"):
+        if auto_tier is not None and auto_tier != "auto":
+            return reachable_tiers(price, auto_tier)
+        listed = "priority" in price.tiers and "priority" not in price.ruled_tiers
+        return (DEFAULT_TIER, "priority") if listed else (DEFAULT_TIER,)
+    assert asked is not None
+    name = price.tier_aliases.get(asked, asked)
+    if name == "ultrafast" and "priority" in price.tiers:
+        return (name, "priority", DEFAULT_TIER)
+    return (name,) if name == DEFAULT_TIER else (name, DEFAULT_TIER)
+
+
+def scaled(rates: Rates, times: int, per: int = 1000) -> Rates:
+    """All rates times `times` / `per`, each rounded up."""
+    return Rates(
+        **{
+            unit: None if (rate := getattr(rates, unit)) is None else -(-rate * times // per)
+            for unit in Rates.__struct_fields__
+        }
+    )
+
+
+def _billable(price: ModelPrice, service_tier: str | None) -> Iterator[tuple[Band, ...]]:
+    """The bands that an answer of this service tier may have been billed by."""
+    if service_tier == "auto":
+        for name in reachable_tiers(price, None):
+            yield _bands(price, name)
+    else:
+        yield _bands(price, service_tier or DEFAULT_TIER)
+
+
+def _bands(price: ModelPrice, service_tier: str) -> tuple[Band, ...]:
+    name = price.tier_aliases.get(service_tier, service_tier)
+    bands = price.tiers.get(name) or price.tiers.get(ANY_TIER)
+    if not bands:
+        raise Unpriced(f"{price.provider}/{price.model} has no price in service tier {name[:40]!r}")
+    return bands
+
+
+def _charged(rates: Rates) -> Rates:
+    """The rates that are charged: gaps filled by the dearest reading that is known.
+
+    Without a discount of its own, what is cached costs what fresh input costs. A write to the
+    cache costs at least what input costs. Media without a rate of their own cost as text does,
+    and text as media do where these are dearer, as usage does not tell them apart.
+    """
+    if rates.input is None:
+        return rates
+    fresh = max(rates.input, rates.input_media or 0)
+    known = [fresh, *_given((rates.cache_write, rates.cache_write_long))]
+    cached = fresh if rates.cached_input is None else rates.cached_input
+    audio, output = rates.input_audio, rates.output
+    return Rates(
+        input=fresh,
+        cached_input=max(cached, rates.cached_media or 0),
+        cache_write=max(known) if rates.cache_write is None else max(fresh, rates.cache_write),
+        cache_write_long=max([*known, rates.cache_write_long or 0]),
+        output=None if output is None else max(output, rates.output_media or 0),
+        input_audio=audio,
+        cached_audio=audio if rates.cached_audio is None else rates.cached_audio,
+        output_audio=rates.output_audio,
+    )
+
+
+def _tokens_scaled(bands: tuple[Band, ...], usage: Usage) -> int:
+    total = billed_input(usage)
+    band = [band for band in bands if total > band.above][-1]
+    rates = _charged(band.rates)
+    return _input_scaled(rates, usage, total) + _output_scaled(rates, usage)
+
+
+def _input_scaled(rates: Rates, usage: Usage, total: int) -> int:
+    """Input as it was stated; where its parts contradict the sum, the dearer of that reading and
+    one that grants no discount for them."""
+    cached, write, long, audio = _parts(usage)
+    fresh = total - cached - write - long
+    stated = _rooms_scaled(
+        [
+            (fresh, rates.input, rates.input_audio),
+            (cached, rates.cached_input, rates.cached_audio),
+            (write, rates.cache_write, _most(rates.cache_write, rates.input_audio)),
+            (long, rates.cache_write_long, _most(rates.cache_write_long, rates.input_audio)),
+        ],
+        audio,
+    )
+    if total == usage.input_tokens:
+        return stated
+    undiscounted = [rates.input or 0, rates.cache_write or 0, rates.cache_write_long or 0]
+    if audio:
+        undiscounted.append(rates.input_audio or 0)
+    return max(stated, price_of(max(0, usage.input_tokens), max(undiscounted)))
+
+
+def _rooms_scaled(rooms: list[tuple[int, int | None, int | None]], audio: int) -> int:
+    """The sum over (tokens, text rate, audio rate), where it is not known in which room the
+    audio tokens are: they are put where they cost most."""
+    if not audio:
+        return sum(_priced(tokens, text, "input") for tokens, text, _ in rooms)
+    taken = [room for room in rooms if room[0]]
+    taken.sort(key=lambda room: (room[2] or 0) - (room[1] or 0), reverse=True)
+    sum_ = 0
+    for tokens, text, sound in taken:
+        here = min(audio, tokens)
+        audio -= here
+        sum_ += _priced(here, sound, "input audio") + _priced(tokens - here, text, "input")
+    return sum_
+
+
+def _output_scaled(rates: Rates, usage: Usage) -> int:
+    output = max(0, usage.output_tokens, usage.reasoning_tokens, usage.output_audio_tokens)
+    audio = max(0, usage.output_audio_tokens)
+    sound = _priced(audio, rates.output_audio, "output audio")
+    return sound + _priced(output - audio, rates.output, "output")
+
+
+def _tools(price: ModelPrice, calls: dict[str, int]) -> int:
+    nanos = 0
+    for name, count in calls.items():
+        if count <= 0:
+            continue
+        if name not in price.fees:
+            raise Unpriced(f"{price.provider}/{price.model} has no fee for the tool {name[:40]!r}")
+        nanos += count * price.fees[name]
+    return nanos
+
+
+def _parts(usage: Usage) -> tuple[int, int, int, int]:
+    return (
+        max(0, usage.cached_input_tokens),
+        max(0, usage.cache_write_tokens),
+        max(0, usage.cache_write_long_tokens),
+        max(0, usage.input_audio_tokens),
+    )
+
+
+def _priced(tokens: int, rate: int | None, unit: str) -> int:
+    if not tokens:
+        return 0
+    if rate is None:
+        raise Unpriced(f"{unit} tokens have no rate")
+    return price_of(tokens, rate)
+
+
+def _known(price: ModelPrice, rate: int | None, unit: str) -> int:
+    if rate is None:
+        raise Unpriced(f"{price.provider}/{price.model} has no rate for {unit} tokens")
+    return rate
+
+
+def _given(rates: Iterable[int | None]) -> list[int]:
+    return [rate for rate in rates if rate is not None]
+
+
+def _most(*rates: int | None) -> int | None:
+    """The greatest, None where any is not known."""
+    known = _given(rates)
+    return max(known) if len(known) == len(rates) else None
