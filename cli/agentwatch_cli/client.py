@@ -2,7 +2,8 @@
 
 The socket is trusted only where it belongs to this user: somebody else's daemon would be told
 what to do, and would see what the agent asks. A process inside a wrapped session shows its
-session's token with each call, so that it may read its own session.
+session's token with each call, so that it may read its own session; a person whose shell merely
+has the variables of `agentwatch env` does not, and keeps a person's rights.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
+from agentwatch.mark import is_marked
 
 REQUEST_TIMEOUT_S = 15.0
 #: a follower that hears nothing for so long asks again: the daemon may be gone without a word
@@ -75,7 +77,7 @@ class Control:
 
     def __init__(self, settings: HasSocket, *, token: str | None = None) -> None:
         self.socket_path = Path(settings.paths.socket)
-        self._token = token or os.environ.get("AGENTWATCH_SESSION_TOKEN")
+        self._token = token or _own_token()
 
     def request(
         self,
@@ -87,8 +89,8 @@ class Control:
     ) -> dict[str, Any]:
         """The answer's JSON object.
 
-        Raises DaemonUnavailable where nobody answers, ControlError (ControlUsageError for a 400) with the
-        daemon's own words where it says no.
+        Raises DaemonUnavailable where nobody answers, and ControlError (ControlUsageError for a
+        400) with the daemon's own words where it says no.
         """
         connection = _UnixConnection(self.socket_path, timeout_s)
         try:
@@ -193,6 +195,12 @@ class _UnixConnection(http.client.HTTPConnection):
         _check_owner(self._path.lstat().st_uid, self._path)
         self.sock.connect(os.fspath(self._path))
         _check_owner(_serving_uid(self.sock), self._path)
+
+
+def _own_token() -> str | None:
+    """The token of the wrapped session that this process runs in."""
+    wrapped = sys.platform != "linux" or is_marked(os.getpid())
+    return os.environ.get("AGENTWATCH_SESSION_TOKEN") if wrapped else None
 
 
 def _serving_uid(sock: socket.socket) -> int:

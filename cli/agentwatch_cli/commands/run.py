@@ -1,0 +1,299 @@
+"""`agentwatch run`: a command under a session's ceiling."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand
+
+from agentwatch.errors import AgentWatchError
+from agentwatch_cli.output import emit_json, harmless, note
+
+STOPPED_BY_US = 124
+OWN_FAILURE = 125
+NO_DAEMON_WORDS = "what was spent is not known here: `agentwatch sessions show {}` will tell"
+
+
+class Mode(StrEnum):
+    """How a ceiling is kept."""
+
+    enforce = "enforce"
+    soft = "soft"
+    observe = "observe"
+
+
+class OnExceeded(StrEnum):
+    """What a refusal for want of money does to the command."""
+
+    block = "block"
+    kill = "kill"
+
+
+class OnAnomaly(StrEnum):
+    """What an alert does to the session."""
+
+    alert = "alert"
+    pause = "pause"
+    kill = "kill"
+
+
+class RunCommand(TyperCommand):
+    """Wrong usage of `run` is 125: 2 may be what the command itself ends with."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """As the parent's, with another exit code in what it raises."""
+        try:
+            return super().make_context(*args, **extra)
+        except Exception as error:
+            if hasattr(error, "exit_code") and error.exit_code == 2:
+                error.exit_code = OWN_FAILURE
+            raise
+
+
+class Options(NamedTuple):
+    """What was asked, beside the session itself."""
+
+    on_exceeded: str = "block"
+    report: str | None = None
+    ci: bool = False
+    as_json: bool = False
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    settings = {"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]}
+    app.command("run", cls=RunCommand, context_settings=settings)(run)
+
+
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD ...", show_default=False)],
+    budget: Annotated[
+        str | None, typer.Option(metavar="USD", help="The most that it may spend, like 2.00.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="ID", help="Charge this session; it is left open.")
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="Charge this project as well.")] = None,
+    team: Annotated[str | None, typer.Option(help="Charge this team as well.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="How the ceiling is kept.")] = None,
+    on_exceeded: Annotated[
+        OnExceeded, typer.Option(help="Refuse calls only, or end CMD as well.")
+    ] = OnExceeded.block,
+    on_anomaly: Annotated[
+        OnAnomaly | None, typer.Option(help="What an alert does to the session.")
+    ] = None,
+    fail_open: Annotated[
+        bool | None,
+        typer.Option(
+            "--fail-open/--fail-closed",
+            show_default=False,
+            help="Where the ledger can't be reached: let calls through, or refuse them.",
+        ),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the report (.json .md .xml .html .txt)."),
+    ] = None,
+    ci: Annotated[
+        bool, typer.Option("--ci", help="End with 124 where the budget was exceeded.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The report on stdout, after CMD's own output.")
+    ] = False,
+) -> None:
+    """Run CMD under a ceiling; print what was spent.
+
+    Exit code: CMD's own; 124 the session was killed, or (with --on-exceeded kill or --ci) its
+    budget was exceeded; 125 AgentWatch itself failed; 126 CMD can't be run; 127 it is not found.
+    """
+    from agentwatch.core.money import parse_usd, to_usd
+    from agentwatch_cli.run_session import Asked
+
+    options = Options(on_exceeded.value, report, ci, as_json)
+    try:
+        asked = Asked(
+            session_id=session,
+            budget_usd=None if budget is None else to_usd(parse_usd(budget, "--budget")),
+            mode=mode and mode.value,
+            project=project,
+            team=team,
+            on_anomaly=on_anomaly and on_anomaly.value,
+            fail_open=fail_open,
+        )
+        code = _run(command, asked, options)
+    except AgentWatchError as error:
+        note(str(error))
+        raise typer.Exit(_code_of(error)) from None
+    if code < 0:
+        from agentwatch_cli.run_process import die_of
+
+        die_of(-code)
+    raise typer.Exit(code if code >= 0 else 128 - code)
+
+
+def _code_of(error: AgentWatchError) -> int:
+    from agentwatch_cli.run_process import CommandError
+
+    return error.exit_code if isinstance(error, CommandError) else OWN_FAILURE
+
+
+def _run(command: Sequence[str], asked: Any, options: Options) -> int:
+    """The whole run: its exit code, or minus the signal that the command died of."""
+    from agentwatch.settings import load_settings
+    from agentwatch_cli.report_formats import form_of
+    from agentwatch_cli.run_process import WrappedCommand
+
+    if options.report is not None:
+        form_of(options.report)
+    _check_command(command[0])
+    settings = load_settings()
+    opened, control = _open(settings, asked)
+    try:
+        argv, variables = _prepared(command, opened, settings)
+        wrapped = WrappedCommand(argv, variables, grace_s=settings.run.kill_grace_s)
+        wrapped.start()
+    except BaseException:
+        _abandon(control, opened)
+        raise
+    return _follow(wrapped, control, opened, options)
+
+
+def _check_command(name: str) -> None:
+    """Tell a command that can't be started before anything is opened for it."""
+    from agentwatch_cli.run_process import CANNOT_RUN, NOT_FOUND, CommandError
+
+    if shutil.which(name) is not None:
+        return
+    if os.sep in name and Path(name).exists():
+        raise CommandError(f"{name}: is no program that can be run", CANNOT_RUN)
+    raise CommandError(f"{name}: command not found", NOT_FOUND)
+
+
+def _open(settings: Any, asked: Any) -> tuple[Any, Any]:
+    from agentwatch_cli.client import Control
+    from agentwatch_cli.launch import ensure_daemon
+    from agentwatch_cli.run_session import join_outer, open_session, outer_session
+
+    outer = outer_session(os.environ)
+    if outer is not None:
+        control = Control(settings)
+        return join_outer(control, asked, outer, os.environ), control
+    ensure_daemon(settings)
+    control = Control(settings)
+    home = os.environ.get("AGENTWATCH_HOME")
+    return open_session(control, asked, wrapper=True, home=home), control
+
+
+def _prepared(
+    command: Sequence[str], opened: Any, settings: Any
+) -> tuple[list[str], Mapping[str, str]]:
+    """The command line and environment that CMD is started with."""
+    from agentwatch_cli import run_environment as environment
+
+    variables = dict(os.environ)
+    if not opened.nested:
+        gemini = environment.write_gemini_settings(settings.paths.state_dir, os.environ)
+        made = environment.child_environment(os.environ, opened.access, gemini)
+        variables = made.variables
+        if made.also_taken_out:
+            names = ", ".join(made.also_taken_out)
+            note(f"also taken out of its environment, as they hold a provider's key: {names}")
+    argv, variables, warning = environment.adapt_command(command, variables)
+    if warning is not None:
+        note(warning)
+    return argv, variables
+
+
+def _abandon(control: Any, opened: Any) -> None:
+    """Close the session of a command that never started."""
+    from agentwatch_cli.client import session_path
+
+    if opened.made:
+        try:
+            control.request("POST", session_path(opened.access.session_id, "close"))
+        except AgentWatchError as error:
+            note(f"session {opened.access.session_id} is still open: {error}")
+
+
+def _follow(wrapped: Any, control: Any, opened: Any, options: Options) -> int:
+    from agentwatch_cli.run_session import finish_session
+    from agentwatch_cli.run_watch import Watch
+
+    watch = Watch(
+        control,
+        opened.access.session_id,
+        wrapped.stop,
+        kill_on_exceeded=options.on_exceeded == "kill",
+    )
+    watch.start()
+    ending = wrapped.wait()
+    watch.stop()
+    _tell_ending(ending)
+    try:
+        session = finish_session(control, opened)
+    except AgentWatchError as error:
+        note(f"{error}; {NO_DAEMON_WORDS.format(opened.access.session_id)}")
+        return STOPPED_BY_US if ending.verdict else int(ending.exit_code)
+    code = _exit_code(ending, session, watch.exceeded, options)
+    _tell_report(session, opened.before, code, options)
+    return code
+
+
+def _tell_ending(ending: Any) -> None:
+    if ending.verdict == "killed":
+        note("the session was killed: its command was ended")
+    elif ending.verdict == "exceeded":
+        note("the budget is exceeded: its command was ended (--on-exceeded kill)")
+    elif ending.left_behind:
+        note(f"ended {ending.left_behind} background process(es) that the command left behind")
+    if ending.unkillable:
+        note(f"{ending.unkillable} process(es) could not be ended: another user's, or stuck")
+
+
+def _exit_code(ending: Any, session: Mapping[str, Any], exceeded: bool, options: Options) -> int:
+    exceeded = exceeded or session.get("state") == "exhausted"
+    asked_to_tell = options.ci or options.on_exceeded == "kill"
+    if ending.verdict or session.get("state") == "killed" or (exceeded and asked_to_tell):
+        return STOPPED_BY_US
+    return int(ending.exit_code)
+
+
+def _tell_report(
+    session: Mapping[str, Any], before: Mapping[str, Any], code: int, options: Options
+) -> None:
+    """The closing line, the warning where nothing was governed, and the reports asked for."""
+    from agentwatch_cli.run_report import build_report, ci_line, closing_line, nothing_governed
+
+    report = build_report(session, before, code if code >= 0 else 128 - code)
+    line, warning = closing_line(report), nothing_governed(report)
+    note(ci_line(line) if options.ci else line)
+    if warning is not None:
+        note(warning)
+    _write_reports(report, options)
+    if options.as_json:
+        emit_json(report)
+        sys.stdout.flush()
+
+
+def _write_reports(report: Mapping[str, Any], options: Options) -> None:
+    from agentwatch_cli.report_formats import form_of, render
+
+    try:
+        if options.report is not None:
+            text = render(report, form_of(options.report))
+            Path(options.report).write_text(text, encoding="utf-8")
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if options.ci and summary:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(render(report, "markdown"))
+    except OSError as error:
+        raise AgentWatchError(
+            f"the report can't be written: {harmless(error.filename)}: {error.strerror}"
+        ) from None

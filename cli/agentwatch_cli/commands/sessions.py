@@ -1,0 +1,149 @@
+"""`agentwatch sessions`: what is running, what it spends, and what may still be done about it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from agentwatch.errors import AgentWatchError, UsageError
+from agentwatch_cli.output import emit_json, emit_rows, note, say, usd
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Id = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True, rich_markup_mode=None, help="Live sessions: watch, stop, raise."
+    )
+    for name, command in {
+        "ls": list_sessions,
+        "top": top,
+        "show": show,
+        "budget": budget,
+        "kill": kill,
+        "pause": pause,
+        "resume": resume,
+        "close": close,
+    }.items():
+        group.command(name)(command)
+    app.add_typer(group, name="sessions")
+
+
+def _control() -> Any:
+    from agentwatch.settings import load_settings
+    from agentwatch_cli.client import Control
+
+    return Control(load_settings())
+
+
+def list_sessions(as_json: Json = False) -> None:
+    """List the sessions, the newest first."""
+    from agentwatch_cli.views import SESSION_COLUMNS, session_row
+
+    sessions = _control().request("GET", "/v1/sessions")["sessions"]
+    sessions.sort(key=lambda session: session.get("opened_at") or 0, reverse=True)
+    if as_json:
+        emit_json({"sessions": sessions})
+        return
+    now = time.time()
+    empty = "no session yet: open one with `agentwatch run --budget 2.00 -- CMD`"
+    emit_rows(SESSION_COLUMNS, (session_row(s, now) for s in sessions), empty=empty)
+
+
+def show(session_id: Id, as_json: Json = False) -> None:
+    """Show one session."""
+    from agentwatch_cli.client import session_path
+    from agentwatch_cli.views import session_lines
+
+    session = _control().request("GET", session_path(session_id))
+    if as_json:
+        emit_json(session)
+        return
+    for line in session_lines(session, time.time()):
+        say(line)
+
+
+def top() -> None:
+    """Watch the sessions live; q quits. Without a terminal: once, as a table."""
+    from agentwatch_cli.top import Burn, show_top
+    from agentwatch_cli.views import TOP_COLUMNS
+
+    control = _control()
+
+    def fetch() -> list[dict[str, Any]]:
+        sessions: list[dict[str, Any]] = control.request("GET", "/v1/sessions")["sessions"]
+        return [session for session in sessions if session["state"] != "closed"]
+
+    if sys.stdout.isatty():
+        show_top(fetch)
+    else:
+        emit_rows(TOP_COLUMNS, Burn().rows(fetch(), time.monotonic()), empty="no open session")
+
+
+def budget(
+    session_id: Id,
+    ceiling: Annotated[str, typer.Argument(metavar="USD", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Set a session's ceiling; calls that wait for money notice it at once."""
+    from agentwatch.core.money import parse_usd, to_usd
+    from agentwatch_cli.client import session_path
+
+    body = {"budget_usd": to_usd(parse_usd(ceiling, "USD"))}
+    control = _control()
+    answer = control.request("PUT", session_path(session_id, "budget"), body)
+    if as_json:
+        emit_json(answer)
+        return
+    spent = f", {usd(answer['settled_usd'])} spent" if "settled_usd" in answer else ""
+    say(f"{session_id}: ceiling {usd(body['budget_usd'])}{spent}")
+
+
+def kill(
+    session_ids: Annotated[list[str], typer.Argument(metavar="ID...", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Kill sessions: no further call, calls in flight ended, the wrapped command too."""
+    if len(session_ids) > 1 and not yes and sys.stdin.isatty():
+        typer.confirm(f"kill {len(session_ids)} sessions?", abort=True, err=True)
+    _each(session_ids, "kill", "killed")
+
+
+def pause(session_ids: Annotated[list[str], typer.Argument(metavar="ID...")]) -> None:
+    """Pause sessions: calls are refused until they are resumed."""
+    _each(session_ids, "pause", "paused")
+
+
+def resume(session_ids: Annotated[list[str], typer.Argument(metavar="ID...")]) -> None:
+    """Resume sessions that were paused."""
+    _each(session_ids, "resume", "resumed")
+
+
+def close(session_ids: Annotated[list[str], typer.Argument(metavar="ID...")]) -> None:
+    """Close sessions: their tokens are worth nothing any more."""
+    _each(session_ids, "close", "closed")
+
+
+def _each(session_ids: list[str], verb: str, done: str) -> None:
+    """The same to each; one that fails does not keep the others from it."""
+    from agentwatch_cli.client import checked_session_id, session_path
+
+    for session_id in session_ids:
+        checked_session_id(session_id)
+    control, failed = _control(), 0
+    for session_id in session_ids:
+        try:
+            control.request("POST", session_path(session_id, verb))
+            say(f"{session_id}: {done}")
+        except UsageError:
+            raise
+        except AgentWatchError as error:
+            failed += 1
+            note(f"{session_id}: {error}")
+    if failed:
+        raise typer.Exit(1)

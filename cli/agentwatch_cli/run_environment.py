@@ -1,0 +1,204 @@
+"""What the wrapped command finds in its environment: base URLs, the session's token as every
+provider's key, and none of the real keys. Pure, but for the settings file of the Gemini CLI."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+#: variables with a provider's key, or that lead round the proxy: never passed on
+TAKEN_OUT = frozenset(
+    {
+        "OPENAI_API_KEY",
+        "OPENAI_ADMIN_KEY",
+        "CODEX_API_KEY",
+        "CODEX_ACCESS_TOKEN",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_ADMIN_KEY",
+        "ANTHROPIC_ADMIN_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "GROQ_API_KEY",
+        "XAI_API_KEY",
+        "XAI_MANAGEMENT_API_KEY",
+        "GEMINI_API_KEY",
+        "GOOGLE_API_KEY",
+        "GOOGLE_GENAI_API_KEY",
+        "GOOGLE_GENERATIVE_AI_API_KEY",
+    }
+)
+#: no keys, but a way round: a socket that takes the place of the base URL, systemd's secrets
+WAYS_ROUND = frozenset({"ANTHROPIC_UNIX_SOCKET", "CREDENTIALS_DIRECTORY"})
+
+#: values that can only be a key of a governed provider, whatever the variable is called
+_KEY_SHAPE = re.compile(
+    r"sk-(?:proj|svcacct|admin|ant)-[A-Za-z0-9_-]{20,}"
+    r"|gsk_[A-Za-z0-9]{40,}|xai-[A-Za-z0-9]{40,}|awk_[A-Za-z0-9_-]{32,}"
+)
+#: shorter values are words ("test", "none"), and no key to look for elsewhere
+_SHORTEST_KEY = 12
+
+#: variables of ours that a wrapped command may keep: which home is meant
+_KEPT_OF_OURS = frozenset({"AGENTWATCH_HOME"})
+
+_LOCAL_HOSTS = ("127.0.0.1", "localhost")
+CODEX_SETTING = "openai_base_url"
+
+
+class Access(NamedTuple):
+    """How a program reaches the daemon for one session."""
+
+    session_id: str
+    token: str
+    #: "http://127.0.0.1:4141"
+    origin: str
+    socket: str
+    #: AGENTWATCH_HOME, where the daemon has one
+    home: str | None = None
+
+
+class ChildEnvironment(NamedTuple):
+    """The variables, and the unusual ones that were taken out because they held a key."""
+
+    variables: dict[str, str]
+    also_taken_out: list[str]
+
+
+def session_variables(access: Access) -> dict[str, str]:
+    """The variables that put a program under the session, without the proxies' exceptions."""
+    origin = access.origin
+    variables = {
+        "OPENAI_BASE_URL": f"{origin}/openai/v1",
+        "OPENAI_API_BASE": f"{origin}/openai/v1",
+        "ANTHROPIC_BASE_URL": f"{origin}/anthropic",
+        "ANTHROPIC_API_BASE": f"{origin}/anthropic",
+        "GROQ_BASE_URL": f"{origin}/groq",
+        "GROQ_API_BASE": f"{origin}/groq/openai/v1",
+        "XAI_API_BASE": f"{origin}/xai/v1",
+        "GOOGLE_GEMINI_BASE_URL": f"{origin}/gemini",
+        "GEMINI_API_BASE": f"{origin}/gemini",
+        "AGENTWATCH_SESSION_ID": access.session_id,
+        "AGENTWATCH_SESSION_TOKEN": access.token,
+        "AGENTWATCH_SOCKET": access.socket,
+    }
+    for provider in ("OPENAI", "ANTHROPIC", "GROQ", "XAI", "GEMINI", "GOOGLE"):
+        variables[f"{provider}_API_KEY"] = access.token
+    if access.home:
+        variables["AGENTWATCH_HOME"] = access.home
+    return variables
+
+
+def child_environment(
+    environ: Mapping[str, str], access: Access, gemini_settings: Path
+) -> ChildEnvironment:
+    """The environment of the wrapped command, made of ours."""
+    secrets = _known_secrets(environ)
+    kept: dict[str, str] = {}
+    also: list[str] = []
+    for name, value in environ.items():
+        if name in TAKEN_OUT or name in WAYS_ROUND or _is_ours(name):
+            continue
+        if _holds_a_key(value, secrets):
+            also.append(name)
+        else:
+            kept[name] = value
+    kept.update(no_proxy(kept))
+    kept.update(session_variables(access))
+    kept["GEMINI_CLI_SYSTEM_SETTINGS_PATH"] = str(gemini_settings)
+    return ChildEnvironment(kept, sorted(also))
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("AGENTWATCH_") and name not in _KEPT_OF_OURS
+
+
+def _known_secrets(environ: Mapping[str, str]) -> list[str]:
+    names = [*TAKEN_OUT, "AGENTWATCH_API_KEY"]
+    values = {environ.get(name, "").strip() for name in names}
+    return [value for value in values if len(value) >= _SHORTEST_KEY]
+
+
+def _holds_a_key(value: str, secrets: Sequence[str]) -> bool:
+    return any(secret in value for secret in secrets) or _KEY_SHAPE.search(value) is not None
+
+
+def no_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY and no_proxy, extended by this machine: else an HTTP_PROXY would see each call."""
+    extended = {}
+    either = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host.strip() for host in (environ.get(name) or either).split(",") if host.strip()]
+        hosts += [host for host in _LOCAL_HOSTS if host not in hosts and "*" not in hosts]
+        extended[name] = ",".join(hosts)
+    return extended
+
+
+def write_gemini_settings(folder: Path, environ: Mapping[str, str]) -> Path:
+    """The settings file that makes the Gemini CLI use its key variable; what the user's own
+    system settings say otherwise stays. Written whole (0600), so a reader never sees half."""
+    settings = _user_gemini_settings(environ)
+    security = _table(settings, "security")
+    _table(security, "auth")["selectedType"] = "gemini-api-key"
+    path = folder / "gemini-cli.json"
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".gemini-cli-")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(settings, file)
+    Path(name).replace(path)
+    return path
+
+
+def _user_gemini_settings(environ: Mapping[str, str]) -> dict[str, Any]:
+    named = environ.get("GEMINI_CLI_SYSTEM_SETTINGS_PATH") or "/etc/gemini-cli/settings.json"
+    try:
+        settings = json.loads(Path(named).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _table(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    table = parent.get(key)
+    if not isinstance(table, dict):
+        table = parent[key] = {}
+    return table
+
+
+def adapt_command(
+    command: Sequence[str], variables: dict[str, str]
+) -> tuple[list[str], dict[str, str], str | None]:
+    """Command and variables for programs that read no base URL from their environment.
+
+    Codex gets `-c openai_base_url=…` and CODEX_API_KEY. Where the user gave a base URL of his
+    own, it stays, and the third value says what that means.
+    """
+    if Path(command[0]).name != "codex":
+        return list(command), variables, None
+    variables = {**variables, "CODEX_API_KEY": variables["OPENAI_API_KEY"]}
+    if _codex_base_url_given(command[1:]):
+        warning = f"codex was given its own {CODEX_SETTING}: calls there are not governed"
+        return list(command), variables, warning
+    setting = f'{CODEX_SETTING}="{variables["OPENAI_BASE_URL"]}"'
+    return [command[0], "-c", setting, *command[1:]], variables, None
+
+
+def _codex_base_url_given(arguments: Sequence[str]) -> bool:
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if flag in ("-c", "--config") and value.strip().startswith(CODEX_SETTING):
+            return True
+        attached = flag.removeprefix("--config=").removeprefix("-c")
+        if attached != flag and attached.lstrip("=").startswith(CODEX_SETTING):
+            return True
+    return False
+
+
+def changes(
+    environ: Mapping[str, str], wanted: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """What is to be set and what unset to get from `environ` to `wanted`."""
+    to_set = {name: value for name, value in wanted.items() if environ.get(name) != value}
+    return to_set, sorted(name for name in environ if name not in wanted)

@@ -1,0 +1,127 @@
+"""How sessions and budgets are shown: the columns of their listings, the lines of one, the live
+view's rows. Pure; `output` makes the cells harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agentwatch_cli.output import Column, usd
+
+Session = Mapping[str, Any]
+
+SESSION_COLUMNS = [
+    Column("session"),
+    Column("state"),
+    Column("spent", right=True),
+    Column("held", right=True),
+    Column("ceiling", right=True),
+    Column("left", right=True),
+    Column("calls", right=True),
+    Column("models"),
+    Column("last call", right=True),
+]
+BUDGET_COLUMNS = [
+    Column("budget"),
+    Column("month"),
+    Column("spent", right=True),
+    Column("held", right=True),
+    Column("ceiling", right=True),
+    Column("left", right=True),
+]
+TOP_COLUMNS = [*SESSION_COLUMNS[:-1], Column("$/min", right=True), Column("full in", right=True)]
+
+
+def session_row(session: Session, now: float) -> list[object]:
+    """One session for SESSION_COLUMNS; `now` in seconds since 1970."""
+    return [*_common(session), ago(session.get("last_call_at"), now)]
+
+
+def _common(session: Session) -> list[object]:
+    return [
+        session["session_id"],
+        session["state"],
+        usd(session.get("settled_usd")),
+        usd(session.get("held_usd")),
+        usd(session.get("budget_usd"), "none"),
+        usd(session.get("remaining_usd")),
+        f"{session.get('iterations') or 0:,}",
+        ", ".join(session.get("models") or ()),
+    ]
+
+
+def budget_row(budget: Mapping[str, Any]) -> list[object]:
+    """One budget for BUDGET_COLUMNS."""
+    return [
+        budget["name"],
+        budget.get("month", "-"),
+        usd(budget.get("settled_usd")),
+        usd(budget.get("held_usd")),
+        usd(budget.get("monthly_usd"), "none"),
+        usd(budget.get("remaining_usd")),
+    ]
+
+
+def session_lines(session: Session, now: float) -> list[str]:
+    """One session as lines "name  value"."""
+    facts = [
+        ("session", session["session_id"]),
+        ("state", f"{session['state']} ({session.get('mode', '-')})"),
+        ("charged to", _charged_to(session)),
+        ("spent", usd(session.get("settled_usd"))),
+        ("held", usd(session.get("held_usd"))),
+        ("ceiling", usd(session.get("budget_usd"), "none")),
+        ("remaining", usd(session.get("remaining_usd"))),
+        ("calls", f"{session.get('iterations') or 0:,}"),
+        ("refused", f"{session.get('refusals') or 0:,}"),
+        ("tokens", _tokens(session)),
+        ("prompts", ", ".join(f"{n:,}" for n in session.get("prompt_tokens_window") or ())),
+        ("models", ", ".join(session.get("models") or ())),
+        ("opened", ago(session.get("opened_at"), now)),
+        ("last call", ago(session.get("last_call_at"), now)),
+    ]
+    if session.get("overdraft_usd"):
+        facts.append(("overdraft", usd(session["overdraft_usd"])))
+    if session.get("risks"):
+        facts.append(("risks", ", ".join(f"{k} {n}" for k, n in session["risks"].items())))
+    return [f"{name:<11} {value or '-'}" for name, value in facts]
+
+
+def _charged_to(session: Session) -> str:
+    names = [(kind, session.get(kind)) for kind in ("project", "team")]
+    return ", ".join(f"{kind} {name}" for kind, name in names if name)
+
+
+def _tokens(session: Session) -> str:
+    return f"{session.get('input_tokens') or 0:,} in, {session.get('output_tokens') or 0:,} out"
+
+
+def ago(at: float | None, now: float) -> str:
+    """A time as "12 s ago"; "-" where there is none."""
+    return "-" if at is None else f"{span(max(0.0, now - at))} ago"
+
+
+def span(seconds: float) -> str:
+    """A duration in its largest whole unit: "59 s", "12 min", "3 h", "8 d"."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def burn_per_minute(earlier: Sequence[tuple[float, float]]) -> float:
+    """USD a minute over the samples (time, settled USD), oldest first; 0.0 where unknown."""
+    if len(earlier) < 2:
+        return 0.0
+    (start, spent), (end, now_spent) = earlier[0], earlier[-1]
+    return max(0.0, (now_spent - spent) / (end - start) * 60) if end > start else 0.0
+
+
+def top_row(session: Session, burn_usd_per_min: float) -> list[object]:
+    """One session for TOP_COLUMNS."""
+    remaining = session.get("remaining_usd")
+    full_in = "-"
+    if burn_usd_per_min > 0 and remaining is not None:
+        full_in = span(max(0.0, remaining) / burn_usd_per_min * 60)
+    burn = usd(round(burn_usd_per_min, 6)) if burn_usd_per_min else "-"
+    return [*_common(session), burn, full_in]
