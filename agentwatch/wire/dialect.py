@@ -27,6 +27,9 @@ class Ask(Struct, kw_only=True):
     #: tokens of input that the request's own bytes can never exceed (template overhead and
     #: media included)
     input_bound: int
+    #: the part of input_bound that is no text (template, images): to be added to a tokenizer's
+    #: count of Request.text()
+    input_overhead: int = 0
     #: input that is not in the body (previous_response_id …): only the context window bounds it
     input_by_reference: bool = False
     #: True where the API gives out text at all (False: embeddings)
@@ -40,6 +43,8 @@ class Ask(Struct, kw_only=True):
     #: audio may come in / go out: dearer rates are reachable
     audio_in: bool = False
     audio_out: bool = False
+    #: what is written to the cache may be kept for longer, at a dearer rate
+    cache_write_long: bool = False
     #: the service tier asked for; None: not said
     service_tier: str | None = None
     #: most that hosted tools may be called, by fee name

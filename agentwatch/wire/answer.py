@@ -1,0 +1,139 @@
+"""What all meters have in common: how much output was seen, and that they never raise.
+
+A streamed answer is handed on in whole events, so that a stream that has to be ended can be ended
+between two of them. A body that comes in one piece is handed on as it comes, and read at its end.
+"""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from agentwatch.core.usage import Usage
+from agentwatch.wire.json_object import read_json
+from agentwatch.wire.sse import LIMIT, Event, EventStream
+
+#: bytes of the longest token of any vocabulary we know of (o200k: 128 blanks)
+LONGEST_TOKEN = 128
+#: tokens that end an answer, or stand around a message or a call in it
+FRAME_TOKENS = 32
+#: bytes of an answer above which it is not read
+BODY_LIMIT = 64 << 20
+_ERROR_LENGTH = 500
+
+
+class Answer:
+    """Counts of one answer: see the protocol Meter for the meaning of its attributes."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.service_tier: str | None = None
+        self.error: str | None = None
+        self.complete = False
+        self._pieces = 0
+        self._text_bytes = 0
+        self._other_bytes = 0
+
+    @property
+    def output_floor(self) -> int:
+        """Tokens that were certainly made: one for each event with text, and no more bytes to a
+        token than the longest has."""
+        return max(self._pieces, self._text_bytes // LONGEST_TOKEN)
+
+    @property
+    def output_ceiling(self) -> int:
+        """Tokens that were seen at most: one for each byte."""
+        return self._text_bytes + self._other_bytes + FRAME_TOKENS
+
+    def _saw_text(self, size: int) -> None:
+        """`size` bytes of output that is billed."""
+        if size:
+            self._pieces += 1
+            self._text_bytes += size
+
+    def _saw_other(self, size: int) -> None:
+        """`size` bytes that may stand for billed output, or not."""
+        self._other_bytes += size
+
+    def _name(self, model: object, tier: object) -> None:
+        """Keep the model and tier that answered, where they are said."""
+        if isinstance(model, str) and model:
+            self.model = model[:256]
+        if isinstance(tier, str) and tier:
+            self.service_tier = tier[:64]
+
+    def _failed(self, raw: Raw | bytes) -> None:
+        """Keep the message of an error object, or what there is in its place."""
+        found = read_json(raw)
+        message = found.get("message") if isinstance(found, dict) else found
+        if found:
+            self.error = str(message or "an error without a message")[:_ERROR_LENGTH]
+
+
+class StreamedAnswer(Answer):
+    """An answer of server-sent events. A subclass reads one event's payload."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        super().__init__()
+        self._stream = EventStream(limit)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes; return the events that they complete, and that the client is to
+        get."""
+        return self._hand_on(self._stream.feed(chunk))
+
+    def close(self) -> bytes:
+        """The stream is at its end: what was not a whole event."""
+        return self._hand_on(self._stream.close())
+
+    def _hand_on(self, events: list[Event]) -> bytes:
+        return b"".join([event.raw for event in events if self._is_kept(event)])
+
+    def _is_kept(self, event: Event) -> bool:
+        if event.data is None:
+            self._saw_other(len(event.raw) if event.unread else 0)
+            return True
+        try:
+            return self._read(event.data)
+        except Exception:  # whatever an upstream sends, the client's stream goes on
+            self._saw_other(len(event.data))
+            return True
+
+    def _read(self, data: bytes) -> bool:
+        """Read one event's payload; False takes the event out of the stream."""
+        raise NotImplementedError
+
+
+class WholeAnswer(Answer):
+    """An answer in one piece, read at its end. A subclass reads it."""
+
+    def __init__(self, limit: int = BODY_LIMIT) -> None:
+        super().__init__()
+        self._limit = limit
+        self._kept = bytearray()
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes; they go to the client as they are."""
+        self._size += len(chunk)
+        if self._size <= self._limit:
+            self._kept += chunk
+        else:
+            self._kept.clear()
+        return chunk
+
+    def close(self) -> bytes:
+        """The answer is at its end: read it."""
+        body, self._kept = bytes(self._kept), bytearray()
+        if len(body) < self._size:
+            self._saw_other(self._size)
+            return b""
+        try:
+            self._read(body)
+        except Exception:  # cut off, or no JSON: all of it may be output
+            self._saw_other(self._size)
+        self._size = 0
+        return b""
+
+    def _read(self, body: bytes) -> None:
+        raise NotImplementedError

@@ -1,0 +1,114 @@
+"""OpenAI's wire: its paths, its errors, and which reader and meter each API has.
+
+Paths are compared as they came on the wire, whole and before anything is decoded: what is not in
+the table is not governed. Errors have OpenAI's shape with the contract's reason as their code, so
+that its SDKs raise what they always raise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from agentwatch.errors import Refusal
+from agentwatch.wire.dialect import Ask, Meter, Request
+from agentwatch.wire.json_object import read_object
+from agentwatch.wire.openai_chat import ChatBody, ChatStream, EmbeddingsBody, FreeBody
+from agentwatch.wire.openai_request import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    FREE,
+    RESPONSES,
+    Answering,
+    read_free,
+    read_request,
+)
+from agentwatch.wire.openai_responses import ResponsesBody, ResponsesStream
+
+_APIS = {
+    "/chat/completions": CHAT,
+    "/responses": RESPONSES,
+    "/completions": COMPLETIONS,
+    "/embeddings": EMBEDDINGS,
+    "/responses/input_tokens": FREE,
+    "/moderations": FREE,
+}
+_VERSIONS = ("/v1/v1/", "/v1/")
+_MODELS = re.compile(r"/models(?:/[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?")
+
+_STATUS = {"unknown_credential": 401, "websocket_not_governed": 426, "governance_unavailable": 503}
+_TYPE = {
+    "unknown_credential": "authentication_error",
+    "governance_unavailable": "server_error",
+    "agent_budget_exceeded": "insufficient_quota",
+}
+
+
+class OpenAI:
+    """The dialect of OpenAI, and of those who speak it."""
+
+    name = "openai"
+
+    def read(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Ask, Request]:
+        """Read a request; `path` is below the provider's prefix, undecoded, and `headers` are
+        found under lower-case names. Raises Refusal."""
+        short = _short(path)
+        if query:
+            raise _not_governed(method, f"{path}?…")
+        if method == "GET" and _MODELS.fullmatch(short) and ".." not in short:
+            return read_free(self.name, short, {}, self.meter)
+        api = _APIS.get(short) if method == "POST" else None
+        if api is None:
+            raise _not_governed(method, path)
+        fields = read_object(body)
+        if api is FREE:
+            return read_free(self.name, short, fields, self.meter)
+        return read_request(self.name, api, short, fields, headers, self.meter)
+
+    def meter(self, answering: Answering) -> Meter:
+        """A meter for one answer."""
+        if answering.api == FREE.name:
+            return FreeBody()
+        if answering.api == EMBEDDINGS.name:
+            return EmbeddingsBody()
+        if answering.api == RESPONSES.name:
+            made = ResponsesStream if answering.streamed else ResponsesBody
+            return made(answering.search_fee)
+        return ChatStream(answering.strip) if answering.streamed else ChatBody()
+
+    def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
+        """Status and body of a refusal. 400 where nothing else is said: it is the one status
+        that no client of this wire asks again on."""
+        return status or _STATUS.get(reason, 400), json.dumps(_error(reason, message)).encode()
+
+    def stream_error(self, api: str, reason: str, message: str) -> bytes:
+        """The event that ends a stream so that the SDK raises."""
+        event = _error(reason, message)
+        if api != RESPONSES.name:
+            return b"data: " + json.dumps(event).encode() + b"\n\n"
+        named = {"type": "error", "code": reason, "message": message, "param": None, **event}
+        return b"event: error\ndata: " + json.dumps(named).encode() + b"\n\n"
+
+
+def _short(path: str) -> str:
+    for version in _VERSIONS:
+        if path.startswith(version):
+            return path[len(version) - 1 :]
+    return path
+
+
+def _not_governed(method: str, path: str) -> Refusal:
+    return Refusal(
+        "path_not_governed",
+        f"{method[:10]!a} on {path[:100]!a} can't be priced, so it is not let through: "
+        "governed are " + ", ".join(f"/v1{path}" for path in _APIS),
+    )
+
+
+def _error(reason: str, message: str) -> dict[str, object]:
+    kind = _TYPE.get(reason, "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": None, "code": reason}}

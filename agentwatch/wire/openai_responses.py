@@ -1,0 +1,162 @@
+"""Meters for the responses API: usage stands in the response that the last event carries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from agentwatch.core.usage import Usage
+from agentwatch.wire.answer import FRAME_TOKENS, StreamedAnswer, WholeAnswer
+from agentwatch.wire.json_object import LARGEST, read_json
+from agentwatch.wire.openai_usage import read_usage
+
+#: the last event repeats the whole answer, and the tools of the request
+EVENT_LIMIT = 8 << 20
+_LAST = ("response.completed", "response.incomplete", "response.failed")
+_BILLED = frozenset(
+    f"response.{name}.delta"
+    for name in (
+        "output_text",
+        "refusal",
+        "reasoning_text",
+        "function_call_arguments",
+        "custom_tool_call_input",
+    )
+)
+_ABSENT = (b"", b"null")
+
+
+class _Event(Struct):
+    type: str = ""
+    delta: Any = None
+    message: Any = None
+    response: Raw = Raw()
+    item: Raw = Raw()
+    error: Raw = Raw()
+
+
+class _Response(Struct):
+    model: Any = None
+    service_tier: Any = None
+    output: Raw = Raw()
+    usage: Raw = Raw()
+    tool_usage: Raw = Raw()
+    error: Raw = Raw()
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_RESPONSE = msgspec.json.Decoder(_Response)
+
+
+class ResponsesStream(StreamedAnswer):
+    """A streamed response. `search_fee` names the fee of a web search, where one may be made."""
+
+    def __init__(self, search_fee: str | None = None) -> None:
+        super().__init__(EVENT_LIMIT)
+        self._search_fee = search_fee
+
+    def _read(self, data: bytes) -> bool:
+        if data == b"[DONE]":
+            return True
+        event = _EVENT.decode(data)
+        if event.type.endswith(".delta"):
+            self._saw_delta(event)
+        elif event.type in _LAST:
+            self.complete = True
+            self._finish(_RESPONSE.decode(event.response))
+        elif event.type == "response.output_item.done":
+            self._saw_item(event.item)
+        elif event.type == "response.created":
+            self._name(_RESPONSE.decode(event.response).model, None)
+        if event.type == "error" and isinstance(event.message, str):
+            self.error = event.message[:500]
+        elif bytes(event.error) not in _ABSENT:
+            self._failed(event.error)
+        return True
+
+    def _saw_delta(self, event: _Event) -> None:
+        size = _size(event.delta)
+        if event.type in _BILLED:
+            self._saw_text(size)
+        else:
+            self._saw_other(size)
+
+    def _saw_item(self, raw: Raw) -> None:
+        """Reasoning that is not shown comes encrypted, at more bytes than it has tokens."""
+        item = read_json(raw)
+        if isinstance(item, dict):
+            self._saw_other(FRAME_TOKENS + _hidden_size(item))
+
+    def _finish(self, response: _Response) -> None:
+        self._name(response.model, response.service_tier)
+        if bytes(response.error) not in _ABSENT:
+            self._failed(response.error)
+        self.usage = self._usage(response) or self.usage
+
+    def _usage(self, response: _Response) -> Usage | None:
+        """The usage of a response as this provider means it."""
+        return response_usage(response, self._search_fee)
+
+
+class ResponsesBody(WholeAnswer):
+    """A response in one piece."""
+
+    def __init__(self, search_fee: str | None = None) -> None:
+        super().__init__()
+        self._search_fee = search_fee
+
+    def _read(self, body: bytes) -> None:
+        response = _RESPONSE.decode(body)
+        self.complete = True
+        self._name(response.model, response.service_tier)
+        self._saw_other(len(bytes(response.output)))
+        self._text_bytes += _shown_size(read_json(response.output))
+        if bytes(response.error) not in _ABSENT:
+            self._failed(response.error)
+        self.usage = self._usage(response)
+
+    def _usage(self, response: _Response) -> Usage | None:
+        """The usage of a response as this provider means it."""
+        return response_usage(response, self._search_fee)
+
+
+def response_usage(response: _Response, search_fee: str | None) -> Usage | None:
+    """The tokens of a response and the searches that were made for it."""
+    usage = read_usage(response.usage)
+    if usage is None or search_fee is None:
+        return usage
+    return msgspec.structs.replace(usage, tool_calls={search_fee: _searches(response)})
+
+
+def _searches(response: _Response) -> int:
+    """How many searches are billed: what the response says, else the calls it shows."""
+    counts = read_json(response.tool_usage)
+    searches = counts.get("web_search") if isinstance(counts, dict) else None
+    billed = searches.get("num_requests") if isinstance(searches, dict) else None
+    if isinstance(billed, int) and not isinstance(billed, bool) and 0 <= billed <= LARGEST:
+        return billed
+    items = read_json(response.output)
+    if not isinstance(items, list):
+        return 0
+    return sum(isinstance(item, dict) and item.get("type") == "web_search_call" for item in items)
+
+
+def _size(value: object) -> int:
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode(errors="replace"))
+    return 0 if value is None else len(msgspec.json.encode(value))
+
+
+def _hidden_size(item: dict[str, Any]) -> int:
+    return _size(item.get("encrypted_content")) + _size(item.get("name"))
+
+
+def _shown_size(items: object) -> int:
+    """Bytes of text in the messages of an output."""
+    if not isinstance(items, list):
+        return 0
+    contents = [item.get("content") for item in items if isinstance(item, dict)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return sum(_size(part.get("text")) for part in parts if isinstance(part, dict))
