@@ -178,14 +178,14 @@ def _check_command(name: str) -> None:
 
 def _open(settings: Any, asked: Any) -> tuple[Any, Any]:
     from agentwatch_cli.client import Control
-    from agentwatch_cli.launch import ensure_daemon
+    from agentwatch_cli.run_daemon import ensure_daemon_apart
     from agentwatch_cli.run_session import join_outer, open_session, outer_session
 
     outer = outer_session(os.environ)
     if outer is not None:
         control = Control(settings)
         return join_outer(control, asked, outer, os.environ), control
-    ensure_daemon(settings)
+    ensure_daemon_apart(settings)
     control = Control(settings)
     home = os.environ.get("AGENTWATCH_HOME")
     return open_session(control, asked, wrapper=True, home=home), control

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True, rich_markup_mode=None, help="Live sessions: watch, stop, raise."
     )
-    for name, command in {
+    commands: dict[str, Callable[..., None]] = {
         "ls": list_sessions,
         "top": top,
         "show": show,
@@ -29,7 +30,8 @@ def register(app: typer.Typer) -> None:
         "pause": pause,
         "resume": resume,
         "close": close,
-    }.items():
+    }
+    for name, command in commands.items():
         group.command(name)(command)
     app.add_typer(group, name="sessions")
 
