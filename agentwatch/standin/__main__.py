@@ -1,6 +1,7 @@
 """`python -m agentwatch.standin`: the stand-in as a process of its own.
 
-Prints one line of JSON with its port once it listens, and serves until SIGTERM or SIGINT.
+Prints one line of JSON with its port once it listens, and serves until SIGTERM or SIGINT (with
+`--until-eof`, until whoever started it is gone).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=32, help="tokens of an unscripted answer")
     parser.add_argument("--script", default="", help='default behaviour: "tokens=8 delay=0.01"')
     parser.add_argument("--bill", type=Path, help="file that each ended request is written to")
+    parser.add_argument("--until-eof", action="store_true", help="end when standard input does")
     parser.add_argument("--keep", type=int, default=100_000, help="requests kept in detail")
     return parser.parse_args(argv)
 
@@ -40,9 +42,11 @@ async def _serve(arguments: argparse.Namespace, default: dict[str, str]) -> None
         default=default,
     )
     runner, port = await listen(Standin(options, bill), arguments.host, arguments.port)
-    over = asyncio.Event()
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, over.set)
+        loop.add_signal_handler(number, over.set)
+    if arguments.until_eof:
+        loop.add_reader(sys.stdin.fileno(), over.set)
     base_url = f"http://{arguments.host}:{port}"
     sys.stdout.write(json.dumps({"port": port, "url": base_url}) + "\n")
     sys.stdout.flush()

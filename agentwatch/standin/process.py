@@ -32,18 +32,19 @@ class StandinProcess:
         bill: Path | None = None,
     ) -> None:
         """Start it and wait until it listens. Raises RuntimeError where it does not."""
-        command = [sys.executable, "-m", "agentwatch.standin", "--port", str(port)]
+        command = [sys.executable, "-m", "agentwatch.standin", "--until-eof", "--port", str(port)]
         command += ["--key", key, "--tokens", str(tokens), "--keep", str(keep)]
         command += [f"--script={script}", *(f"--canary={canary}" for canary in canaries)]
         command += ["--bill", str(bill)] if bill else []
         self.key = key
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=_environment()
+            command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, env=_environment()
         )
         assert self._process.stdout is not None
         told = self._process.stdout.readline()
         if not told:
-            raise RuntimeError(f"the stand-in did not start (exit code {self._process.wait()})")
+            self.stop()
+            raise RuntimeError(f"the stand-in did not start (exit code {self._process.returncode})")
         self.port = int(json.loads(told)["port"])
 
     @property
@@ -80,15 +81,14 @@ class StandinProcess:
 
     def stop(self) -> None:
         """End it; stopping twice changes nothing."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def __enter__(self) -> StandinProcess:
         return self

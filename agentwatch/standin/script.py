@@ -23,8 +23,9 @@ from msgspec import Struct
 #: a call that never ends by itself still does after so many tokens
 ENDLESS = 1_000_000
 
-_DIRECTIVE = re.compile(r"\[\[standin:?(.*?)\]\](?!\])", re.DOTALL)
-_FIELD = re.compile(r"\s*([a-z_]+)(?:=([^\s,]*))?,?")
+_OPENS, _CLOSES = "[[standin:", "]]"
+_BLANKS = re.compile(r"[\s,]*")
+_FIELD = re.compile(r"[\s,]*([a-z][a-z0-9_]*)(?:=((?:(?!\]\])[^\s,])*))?")
 
 
 class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,27 +123,42 @@ class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
 
 def fields(text: str) -> dict[str, Any]:
     """The fields of a directive's inner text. Raises ScriptError for what is no field."""
-    found: dict[str, Any] = {}
-    at = 0
-    text = text.strip()
-    while at < len(text):
-        match = _FIELD.match(text, at)
-        if match is None or not match.group(0).strip():
-            raise ScriptError(f"not a field of a stand-in script: {text[at : at + 40]!r}")
-        name, value = match.group(1), match.group(2)
-        at = match.end()
-        if name == "tools" and value and ":{" in value:
-            at = match.start(2) + value.index(":{") + 1
-            _, at = json.JSONDecoder().raw_decode(text, at)
-            value = text[match.start(2) : at]
-        found[name] = "1" if value is None else value
+    found, at = _fields_from(text, 0)
+    if text[at:].strip():
+        raise ScriptError(f"not a field of a stand-in script: {text[at : at + 40]!r}")
     return found
 
 
 def directive(text: str) -> dict[str, Any] | None:
-    """The fields of the last directive in `text`, or None."""
-    found = _DIRECTIVE.findall(text)
-    return fields(found[-1]) if found else None
+    """The fields of the last directive in `text`, or None. Raises ScriptError."""
+    start = text.rfind(_OPENS)
+    if start < 0:
+        return None
+    found, at = _fields_from(text, start + len(_OPENS))
+    if not text.startswith(_CLOSES, at):
+        raise ScriptError(f"not a field of a stand-in script: {text[at : at + 40]!r}")
+    return found
+
+
+def _fields_from(text: str, at: int) -> tuple[dict[str, Any], int]:
+    """Fields from `at` on, and where the first thing stands that is none."""
+    found: dict[str, Any] = {}
+    while match := _FIELD.match(text, at):
+        name, value = match.group(1), match.group(2)
+        at = match.end()
+        if name == "tools" and value and ":{" in value:
+            value, at = _tool_value(text, match.start(2))
+        found[name] = "1" if value is None else value
+    return found, _BLANKS.match(text, at).end()  # type: ignore[union-attr]  # matches anything
+
+
+def _tool_value(text: str, start: int) -> tuple[str, int]:
+    opens = text.index(":{", start) + 1
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, opens)
+    except json.JSONDecodeError as error:
+        raise ScriptError(f"the arguments of a tool are no JSON: {error}") from error
+    return text[start:end], end
 
 
 def as_fields(script: dict[str, Any] | str) -> dict[str, Any]:

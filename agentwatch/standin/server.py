@@ -75,8 +75,8 @@ class Standin:
 
     async def _serve(self, request: web.BaseRequest, entry: Entry) -> web.StreamResponse:
         body = await request.read()
-        entry.headers = sorted(request.headers.keys())
-        entry.leaks = self._leaks(request, body)
+        entry.headers = [name.decode("latin-1").lower() for name, _ in request.raw_headers]
+        entry.leaks = self._leaks(request, entry.headers, body)
         provider, path = self._provider(request.path)
         if "Upgrade" in request.headers or provider is None:
             self._bill.websockets += "Upgrade" in request.headers
@@ -172,18 +172,14 @@ class Standin:
             rule.count -= 1
         return build(self._default, call.directive, as_fields(rule.script))
 
-    def _leaks(self, request: web.BaseRequest, body: bytes) -> list[str]:
+    def _leaks(self, request: web.BaseRequest, names: list[str], body: bytes) -> list[str]:
         found = [
-            f"header {name.decode('latin-1').lower()}: {mark.decode()}"
-            for name, value in request.raw_headers
+            f"header {name}: {mark.decode()}"
+            for name, (_, value) in zip(names, request.raw_headers, strict=True)
             for mark in self._marks
             if mark in value
         ]
-        found += [
-            f"header {name.lower()}"
-            for name in request.headers
-            if name.lower().startswith("x-agentwatch")
-        ]
+        found += [f"header {name}" for name in names if name.startswith("x-agentwatch")]
         path = request.raw_path.encode()
         found += [f"path: {mark.decode()}" for mark in self._marks if mark in path]
         return found + [f"body: {mark.decode()}" for mark in self._marks if mark in body]
