@@ -84,10 +84,19 @@ def test_lone_surrogates_raise_nothing(text: str) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    (
-        "gpt-4o gpt-4o-2024-08-06 gpt-4.1-mini o1 o3-mini o4-mini gpt-5 GPT-5.6 gpt-5.6-sol "
-        "ft:gpt-4o-2024-08-06:me::1 chatgpt-4o-latest"
-    ).split(),
+    [
+        "gpt-4o",
+        "gpt-4o-2024-08-06",
+        "ft:gpt-4o-2024-08-06:me::1",
+        "chatgpt-4o-latest",
+        "gpt-4.1-mini",
+        "o1",
+        "o3-mini",
+        "o4-mini",
+        "gpt-5",
+        "GPT-5.6",
+        "gpt-5.6-sol",
+    ],
 )
 def test_models_that_count_with_o200k(model: str) -> None:
     assert tokens.tokenizer_of(model) == "o200k_base"

@@ -110,7 +110,8 @@ class PriceBook:
         self.version = catalogue.version
         #: when another dated price comes into force and the book must be loaded again
         self.stale_at = catalogue.stale_at
-        self._unknown = unknown_nanos_per_mtok
+        #: the ceiling price of models that are not in the book
+        self.unknown_nanos_per_mtok = unknown_nanos_per_mtok
         self._remembered = lru_cache(maxsize=REMEMBERED_NAMES)(self._search)
 
     def find(self, provider: str, model: str) -> ModelPrice | None:
@@ -149,9 +150,9 @@ class PriceBook:
         return self._ceiling(provider, name)
 
     def _ceiling(self, provider: str, name: str) -> ModelPrice | None:
-        if self._unknown is None:
+        if self.unknown_nanos_per_mtok is None:
             return None
-        units = dict.fromkeys(Rates.__struct_fields__, self._unknown)
+        units = dict.fromkeys(Rates.__struct_fields__, self.unknown_nanos_per_mtok)
         return ModelPrice(
             provider=provider,
             model=name,

@@ -74,14 +74,13 @@ def worst_rates(
     where a rate is missing in any place that can be reached.
     """
     reach = dearest(price, input_bound, service_tiers)
-    text = (reach.input, reach.cached_input, reach.cache_write, reach.cache_write_long)
-    media = (reach.input_media, reach.cached_media)
-    inputs = [_known(price, reach.input, "input"), *_given(text + media)]
+    text = (reach.cached_input, reach.cache_write, reach.cache_write_long)
+    inputs = [_known(price, reach.input, "input"), *_given(text)]
     if audio_in:
         inputs += [_known(price, reach.input_audio, "input audio"), *_given((reach.cached_audio,))]
     if not has_output:
         return max(inputs), 0
-    outputs = [_known(price, reach.output, "output"), *_given((reach.output_media,))]
+    outputs = [_known(price, reach.output, "output")]
     if audio_out:
         outputs.append(_known(price, reach.output_audio, "output audio"))
     return max(inputs), max(outputs)
@@ -90,8 +89,9 @@ def worst_rates(
 def dearest(
     price: ModelPrice, input_bound: int, service_tiers: Iterable[str] = (DEFAULT_TIER,)
 ) -> Rates:
-    """The dearest rate of each unit over the bands and service tiers that can be reached; None
-    where one of them does not price it. Raises Unpriced for a service tier without prices."""
+    """The dearest rate of each unit over the bands and service tiers that can be reached, as it
+    would be charged (media are in the rates of text); None where one of them does not price it.
+    Raises Unpriced for a service tier without prices."""
     names = tuple(service_tiers) or (DEFAULT_TIER,)
     reached = [
         _charged(band.rates)

@@ -1,0 +1,147 @@
+"""`agentwatch prices`, without a daemon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from agentwatch.errors import AgentWatchError, SettingsError, UsageError
+from agentwatch_cli.commands import prices
+
+app = typer.Typer()
+prices.register(app)
+
+
+@app.callback()
+def _several() -> None:
+    """Keeps `prices` a command of its own."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AGENTWATCH_HOME", str(tmp_path))
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["prices", *arguments])
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def run_json(*arguments: str) -> Any:
+    return json.loads(run(*arguments, "--json"))
+
+
+def test_a_listing_is_rows_under_their_plural() -> None:
+    answer = run_json("ls")
+    assert answer["schema_version"] == 1
+    by_name = {(row["provider"], row["model"]): row for row in answer["prices"]}
+    assert by_name["openai", "gpt-4o"]["input_usd_per_mtok"] == 2.5
+    assert {provider for provider, _ in by_name} == {"openai", "anthropic", "groq", "xai", "gemini"}
+
+
+def test_a_listing_of_one_provider_has_only_that() -> None:
+    rows = run_json("ls", "--provider", "groq")["prices"]
+    assert {row["provider"] for row in rows} == {"groq"}
+    lines = run("ls", "--provider", "groq").splitlines()
+    assert "INPUT $/M" in lines[0]
+    assert len(lines) == len(rows) + 1
+
+
+def test_a_provider_that_does_not_exist_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="openai"):
+        run("ls", "--provider", "opnai")
+
+
+def test_one_price_is_the_object_itself_with_null_where_nothing_is_priced() -> None:
+    answer = run_json("show", "gpt-4o-2024-08-06")
+    assert answer["schema_version"] == 1
+    assert answer["model"] == "gpt-4o"
+    assert answer["cache_write_usd_per_mtok"] is None
+    assert answer["service_tiers"]["priority"]["input_usd_per_mtok"] == 4.25
+    assert answer["service_tiers"]["flex"]["by_rule"] is True
+    assert answer["tool_fees_usd"]["web_search"] == 0.01
+    assert answer["max_output_tokens"] == 16_384
+
+
+def test_long_context_is_shown_with_its_threshold() -> None:
+    (longer,) = run_json("show", "gpt-5.6-sol")["long_context"]
+    assert longer["above_input_tokens"] == 272_000
+    assert longer["input_usd_per_mtok"] == 8.0
+    assert "272,000" in run("show", "gpt-5.6-sol")
+
+
+def test_a_model_can_be_named_with_its_provider() -> None:
+    assert run_json("show", "openai/gpt-4o")["provider"] == "openai"
+    assert run_json("show", "openai/gpt-oss-120b")["provider"] == "groq"
+    assert run_json("show", "openai/gpt-oss-120b", "--provider", "openai")["provider"] == "openai"
+
+
+def test_an_unknown_model_says_what_to_do_next() -> None:
+    with pytest.raises(AgentWatchError, match=r"prices\.toml") as caught:
+        run("show", "gpt-4oo")
+    assert "gpt-4o" in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_a_model_that_is_billed_otherwise_says_so() -> None:
+    with pytest.raises(AgentWatchError, match="audio_hours"):
+        run("show", "whisper-1")
+
+
+def test_a_ceiling_price_is_shown_as_what_it_is(home: Path) -> None:
+    (home / "config.toml").write_text("[prices]\nunknown_usd_per_mtok = 50\n")
+    answer = run_json("show", "gpt-99")
+    assert (answer["source"], answer["input_usd_per_mtok"]) == ("ceiling price", 50.0)
+    assert run_json("show", "gpt-4o")["source"].startswith("genai-prices")
+    assert run_json("check")["unknown_usd_per_mtok"] == 50.0
+    assert "any" in run("show", "gpt-99")
+
+
+def test_the_users_own_price_stands_in_the_place_of_the_listed_one(home: Path) -> None:
+    (home / "prices.toml").write_text('[openai."gpt-4o"]\ninput = 1.5\noutput = 6\n')
+    rows = run_json("ls", "--provider", "openai")["prices"]
+    (own,) = [row for row in rows if row["model"] == "gpt-4o"]
+    assert (own["source"], own["input_usd_per_mtok"]) == ("user", 1.5)
+
+
+def test_a_mistake_in_the_users_file_is_told_by_check(home: Path) -> None:
+    (home / "prices.toml").write_text('[openai."gpt-4o"]\ninput = -1\n')
+    with pytest.raises(SettingsError, match="line 2"):
+        run("check")
+
+
+def test_check_tells_what_is_unpriced_what_is_ruled_and_which_version() -> None:
+    answer = run_json("check")
+    assert answer["version"].startswith("genai-prices ")
+    unpriced = {row["model"] for row in answer["unpriced"]}
+    assert {"whisper-1", "gemma-3"} <= unpriced
+    ruled = {(row["provider"], row["model"]): row["rules"] for row in answer["by_rule"]}
+    assert "service tier ultrafast: 6 x default" in ruled["openai", "gpt-6.1-sol"]
+    assert answer["unknown_usd_per_mtok"] is None
+    text = run("check")
+    assert "whisper-1" in text
+    assert "refused" in text
+
+
+def test_a_model_of_the_users_does_not_count_as_unpriced(home: Path) -> None:
+    (home / "prices.toml").write_text('[gemini."gemma-3"]\ninput = 0\noutput = 0\n')
+    assert "gemma-3" not in {row["model"] for row in run_json("check")["unpriced"]}
+
+
+def test_the_command_is_light_until_it_runs() -> None:
+    program = (
+        "import sys, agentwatch_cli.commands.prices\n"
+        "heavy = {'genai_prices', 'rich.console', 'msgspec', 'aiohttp', 'httpx'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
