@@ -30,7 +30,7 @@ _VERSION_TAILS = {
 }
 _HAS_VERSION = re.compile(r"/v[0-9]+[a-z0-9]*$")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
-_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:-]+)*")
 
 
 def upstream_base(provider: str, text: str) -> str:

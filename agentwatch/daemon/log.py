@@ -31,7 +31,7 @@ _SECRETS = re.compile(
     | (?P<scheme> \b(?:bearer|basic) \b [\s:=]+ (?:['"]\s*)? )       [^\s'",;)\]}]+
     | (?P<query>  [?&] (?:api_?)?key= )                        [^&\s'"]+
     | (?P<cookie> \bcookie ['"]? \s* [:=,] )                    .+
-    | (?P<header> \bapi-key ['"]? \s* [:=,] \s* (?:b?['"]\s*)? ) [^\s'",;)\]}]+
+    | (?P<header> api[_-]?key ['"]? \s* [:=,] \s* (?:b?['"]\s*)? ) [^\s'",;)\]}]+
     | (?P<user>   :// )                                        [^/\s@'"]+ @
     """,
     re.IGNORECASE | re.VERBOSE,
@@ -67,8 +67,8 @@ def harmless(text: str) -> str:
 
 
 def _visible(char: str) -> str:
-    # Cc control, Cf format (bidi, zero width), Cs surrogate, Co private, Zl/Zp line ends
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+    # Cc control, Cf format (bidi, zero width), Cs surrogate, Co private, Cn unassigned, Zl/Zp line ends
+    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
         return char.encode("unicode_escape").decode("ascii")
     return char
 

@@ -1,0 +1,120 @@
+"""`python -m agentwatch.daemon`: the supervisor's program. Runs in the foreground.
+
+One per home: a second one says that the first runs, and ends with 0. Exit codes: 0 ended or
+runs already, 1 failed, 78 the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from agentwatch import __version__
+from agentwatch.daemon import hygiene, log
+from agentwatch.daemon.listening import Listening, open_listening
+from agentwatch.daemon.supervisor import (
+    CHILD,
+    EXIT_CONFIG,
+    EXIT_DONE,
+    EXIT_FAILED,
+    Plan,
+    Supervisor,
+)
+from agentwatch.daemonfile import Process, Running, read_running, take_lock, write_running
+from agentwatch.errors import AgentWatchError, SettingsError
+from agentwatch.settings import Settings, load_settings
+
+logger = logging.getLogger("agentwatch.daemon")
+
+
+def main(argv: Sequence[str] | None = None, command: Sequence[str] = CHILD) -> int:
+    """Start and supervise; the exit code. `command` is what is started to serve."""
+    hygiene.not_dumpable()
+    keys = hygiene.take_keys_from_environment()
+    os.umask(0o077)
+    port = _arguments(argv).port
+    try:
+        settings = load_settings({"port": port})
+        log.configure(settings.log.level, keys.values())
+        settings.paths.prepare()
+        return _locked(settings, keys, command)
+    except SettingsError as error:
+        return _fail(error, EXIT_CONFIG)
+    except AgentWatchError as error:
+        return _fail(error, EXIT_FAILED)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="agentwatch.daemon", description=__doc__)
+    parser.add_argument("--port", type=int, help="the data port on 127.0.0.1; 0: any free one")
+    return parser.parse_args(argv)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"agentwatch: {log.scrub(str(error))}", file=sys.stderr)  # noqa: T201 - its terminal
+    return code
+
+
+def _locked(settings: Settings, keys: Mapping[str, str], command: Sequence[str]) -> int:
+    lock_fd = take_lock(settings.paths.lock)
+    if lock_fd is None:
+        print(f"agentwatch: {_runs_already(settings)}", file=sys.stderr)  # noqa: T201
+        return EXIT_DONE
+    with contextlib.closing(open_listening(settings.port, settings.paths.socket)) as listening:
+        try:
+            return _supervise(settings, keys, command, lock_fd, listening)
+        finally:
+            settings.paths.daemon_file.unlink(missing_ok=True)
+
+
+def _runs_already(settings: Settings) -> str:
+    running = read_running(settings.paths.daemon_file)
+    if running is None:
+        return "a daemon of this home is just starting"
+    pid = (running.serving or running.supervisor).pid
+    return f"the daemon runs already (pid {pid}, port {running.port})"
+
+
+def _supervise(
+    settings: Settings,
+    keys: Mapping[str, str],
+    command: Sequence[str],
+    lock_fd: int,
+    listening: Listening,
+) -> int:
+    hygiene.raise_file_limit()
+    about = Running(
+        version=__version__,
+        supervisor=Process.of(os.getpid()),
+        port=listening.port,
+        socket=str(listening.path),
+        started_at=time.time(),
+    )
+    write_running(settings.paths.daemon_file, about)
+
+    def told(pid: int) -> None:
+        # a full disk must not end the daemon: what the file tells can be asked on the socket
+        with contextlib.suppress(OSError):
+            write_running(settings.paths.daemon_file, replace(about, serving=Process.of(pid)))
+
+    plan = Plan(
+        keys=keys,
+        lock_fd=lock_fd,
+        stop_grace_s=settings.daemon.stop_grace_s,
+        command=command,
+        on_ready=told,
+        # a terminal that is closed hangs up: the daemon that ran in it ends with it
+        hangup_stops=sys.stdin is not None and sys.stdin.isatty(),
+    )
+    return Supervisor(plan, listening).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

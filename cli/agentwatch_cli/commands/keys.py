@@ -1,0 +1,98 @@
+"""`agentwatch keys`: provider keys and AgentWatch keys. A value is never shown, but for the one
+time when an AgentWatch key is issued."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentwatch_cli.output import Column, emit_json, emit_rows, note
+
+if TYPE_CHECKING:
+    from agentwatch.keyfile import KeyFile
+
+_STDIN_MAX_CHARS = 8_192
+
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the application."""
+    keys = typer.Typer(no_args_is_help=True, help="Provider keys and AgentWatch keys.")
+    keys.command("set")(set_key)
+    keys.command()(issue)
+    keys.command("ls")(ls)
+    keys.command()(rm)
+    app.add_typer(keys, name="keys")
+
+
+def _file() -> KeyFile:
+    from agentwatch.keyfile import KeyFile
+    from agentwatch.settings import load_settings
+
+    return KeyFile(load_settings().paths.keys_file)
+
+
+def _refuse_inside() -> None:
+    from agentwatch_cli.launch import refuse_inside
+
+    refuse_inside("change keys")
+
+
+def set_key(name: Name) -> None:
+    """Keep the key of provider NAME; it is read from standard input, or asked for unseen."""
+    _refuse_inside()
+    file = _file()
+    file.set_provider(name, _read_value(name), time.time())
+    note(f"the key of {name} is kept in {file.path}; a running daemon uses it from now on")
+
+
+def _read_value(name: str) -> str:
+    if sys.stdin.isatty():
+        import getpass
+
+        return getpass.getpass(f"key of {name} (not shown): ")
+    return sys.stdin.read(_STDIN_MAX_CHARS)
+
+
+def issue(name: Name) -> None:
+    """Make an AgentWatch key called NAME and print it, for the only time."""
+    _refuse_inside()
+    key = _file().issue(name, time.time())
+    sys.stdout.write(key + "\n")
+    note("keep it now: only its digest is stored, and it can't be shown again")
+
+
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """List the names of the keys in the key file; never their values."""
+    ring = _file().read()
+    rows = [("provider", name, key.set_at) for name, key in sorted(ring.providers.items())]
+    rows += [("agentwatch", name, key.created_at) for name, key in sorted(ring.agentwatch.items())]
+    if as_json:
+        named = [{"name": name, "kind": kind, "created_at": at} for kind, name, at in rows]
+        emit_json({"keys": named})
+        return
+    emit_rows(
+        (Column("name"), Column("kind"), Column("since")),
+        [(name, kind, _day(at)) for kind, name, at in rows],
+        empty="no keys yet: `agentwatch keys set openai`",
+    )
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def rm(name: Name) -> None:
+    """Forget the key called NAME."""
+    from agentwatch.errors import AgentWatchError
+
+    _refuse_inside()
+    if not _file().remove(name):
+        raise AgentWatchError(f"there is no key {name!r}: `agentwatch keys ls` shows them")
+    note(f"the key {name} is forgotten")
