@@ -7,6 +7,8 @@ AgentWatchError
 ├── LedgerError
 │   ├── UnknownAccount         no such session
 │   ├── UnknownHold            no such hold
+│   ├── BarredError            the session's state lets no call through
+│   ├── JournalDamaged         what the journal says can't be trusted: it was set aside
 │   └── JournalUnavailable     the journal can't be written: nothing may be promised
 └── Refusal                    a call that is not let through; has a reason of the contract
 """
@@ -44,6 +46,21 @@ class UnknownAccount(LedgerError):
 
 class UnknownHold(LedgerError):
     """No hold has this id."""
+
+
+class BarredError(LedgerError):
+    """A session's state lets no call through: killed, paused or closed."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+class JournalDamaged(LedgerError):
+    """What the journal says can't be trusted; it was set aside. `exit_code` is EX_CONFIG: a
+    supervisor does not start the daemon again."""
+
+    exit_code = 78
 
 
 class JournalUnavailable(LedgerError):

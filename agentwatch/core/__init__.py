@@ -1,1 +1,1 @@
-"""The pure core: money, prices, estimates, the ledger. No I/O; time and randomness are arguments."""
+"""The pure core: money, prices, estimates, the ledger. No I/O; time is an argument."""

@@ -74,6 +74,21 @@ class Balances:
         """Fold one entry in. Raises LedgerError where it can't follow what came before."""
         self._folds[type(entry)](entry)
 
+    def touched(self, entry: e.AnyEntry) -> list[Account]:
+        """The accounts that this entry, which was applied, changed."""
+        if isinstance(entry, (e.Held, e.Adjusted)):
+            ids = entry.accounts
+        elif isinstance(entry, e.Extended):
+            ids = self.holds[entry.hold].accounts
+        elif isinstance(entry, (e.Settled, e.Voided)):
+            ids = self.ended[entry.hold].accounts
+        elif isinstance(entry, e.CeilingSet):
+            named = entry.account.startswith("session:")
+            ids = (entry.account if named else acc.month_account(entry.account, entry.at),)
+        else:
+            ids = (acc.session_account(entry.session),)
+        return [self.accounts[account_id] for account_id in ids]
+
     def _opened(self, entry: e.Opened) -> None:
         known = self.sessions.get(entry.session)
         if known is not None:

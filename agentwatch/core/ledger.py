@@ -29,7 +29,7 @@ from agentwatch.core.accounts import Outcome, Session
 from agentwatch.core.admission import Admitted, Policy, Purse, Refused, Waits, admit
 from agentwatch.core.estimate import Quote
 from agentwatch.core.fold import Balances
-from agentwatch.errors import LedgerError, UsageError
+from agentwatch.errors import BarredError, LedgerError, UsageError
 
 #: what a person may do to a session: verb -> (states it is allowed in, state after it)
 SESSION_VERBS = {
@@ -38,14 +38,6 @@ SESSION_VERBS = {
     "kill": (acc.STATES, acc.KILLED),
     "close": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED, acc.CLOSED}, acc.CLOSED),
 }
-
-
-class BarredError(LedgerError):
-    """A session's state lets no call through: killed, paused or closed."""
-
-    def __init__(self, state: str) -> None:
-        super().__init__(state)
-        self.state = state
 
 
 class Ledger(Balances):
