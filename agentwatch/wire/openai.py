@@ -35,7 +35,6 @@ _APIS = {
     "/responses/input_tokens": FREE,
     "/moderations": FREE,
 }
-_VERSIONS = ("/v1/v1/", "/v1/")
 _MODELS = re.compile(r"/models(?:/[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?")
 
 _STATUS = {"unknown_credential": 401, "websocket_not_governed": 426, "governance_unavailable": 503}
@@ -50,13 +49,15 @@ class OpenAI:
     """The dialect of OpenAI, and of those who speak it."""
 
     name = "openai"
+    #: what may stand before an API's path; clients disagree on who adds it
+    versions: tuple[str, ...] = ("/v1/v1/", "/v1/")
 
     def read(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[Ask, Request]:
         """Read a request; `path` is below the provider's prefix, undecoded, and `headers` are
         found under lower-case names. Raises Refusal."""
-        short = _short(path)
+        short = self._short(path)
         if query:
             raise _not_governed(method, f"{path}?…")
         if method == "GET" and _MODELS.fullmatch(short) and ".." not in short:
@@ -68,6 +69,12 @@ class OpenAI:
         if api is FREE:
             return read_free(self.name, short, fields, self.meter)
         return read_request(self.name, api, short, fields, headers, self.meter)
+
+    def _short(self, path: str) -> str:
+        for version in self.versions:
+            if path.startswith(version):
+                return path[len(version) - 1 :]
+        return path
 
     def meter(self, answering: Answering) -> Meter:
         """A meter for one answer."""
@@ -92,13 +99,6 @@ class OpenAI:
             return b"data: " + json.dumps(event).encode() + b"\n\n"
         named = {"type": "error", "code": reason, "message": message, "param": None, **event}
         return b"event: error\ndata: " + json.dumps(named).encode() + b"\n\n"
-
-
-def _short(path: str) -> str:
-    for version in _VERSIONS:
-        if path.startswith(version):
-            return path[len(version) - 1 :]
-    return path
 
 
 def _not_governed(method: str, path: str) -> Refusal:

@@ -58,18 +58,24 @@ _RESULTS = ("function_call_output", "custom_tool_call_output")
 _MEDIA_KEYS = ("image_url", "input_audio", "audio", "file", "file_id", "file_url", "file_data")
 
 _PLAIN = "|".join((*_TEXT_PARTS, *_CALLS, "message", *_RESULTS, *_TEXT_ITEMS)).encode()
-_ALARM = re.compile(
-    rb'"(?:type"(?!\s*:\s*"(?:' + _PLAIN + rb')")|'
-    # an item that is nothing but an id is a reference: ids are looked at
-    rb'id"|' + "|".join(_MEDIA_KEYS).encode() + rb')"'
-)
+
+
+def _alarm(*markers: str) -> re.Pattern[bytes]:
+    """Finds a type that is not known to be text, and any of the markers as a JSON string."""
+    found = "|".join(markers).encode()
+    return re.compile(rb'"(?:type"(?!\s*:\s*"(?:' + _PLAIN + rb')")|(?:' + found + rb')")')
+
+
+_CHAT_ALARM = _alarm(*_MEDIA_KEYS)
+#: an item that is nothing but an id is a reference
+_ITEM_ALARM = _alarm("id", *_MEDIA_KEYS)
 #: an escaped letter, digit or underscore
 _HIDDEN = re.compile(rb"\\u00(?:3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])")
 #: lists of tools longer than this are not kept
 _KEPT_BYTES = 1 << 18
 
 
-class Weight(Struct):
+class Weight(Struct, frozen=True):
     """What there is beside plain text. `media_bytes` are bytes of the body that are no text."""
 
     images: int = 0
@@ -101,7 +107,7 @@ def unpriced(what: str, remedy: str = "") -> Refusal:
 def messages_weight(raw: Raw) -> Weight:
     """The `messages` of a chat. Raises Refusal for what has no bound."""
     body = bytes(raw)
-    if _is_plain(body):
+    if _is_plain(body, _CHAT_ALARM):
         return _NOTHING
     return _sum([_message(message) for message in strict_list(body, "messages")])
 
@@ -109,7 +115,7 @@ def messages_weight(raw: Raw) -> Weight:
 def items_weight(raw: Raw) -> Weight:
     """The `input` of a response: a text or a list of items. Raises Refusal."""
     body = bytes(raw)
-    if body.startswith(b'"') or _is_plain(body):
+    if body.startswith(b'"') or _is_plain(body, _ITEM_ALARM):
         return _NOTHING
     return _sum([_item(item) for item in strict_list(body, "input")])
 
@@ -128,10 +134,10 @@ def image_bound(model: str) -> int:
     return IMAGE_TOKENS
 
 
-def _is_plain(body: bytes) -> bool:
+def _is_plain(body: bytes, alarm: re.Pattern[bytes]) -> bool:
     if b"\\u00" in body and _HIDDEN.search(body):
         return False
-    return _ALARM.search(body) is None
+    return alarm.search(body) is None
 
 
 def _sum(weights: list[Weight]) -> Weight:
