@@ -4,12 +4,14 @@ program's name, its lock, daemon.json and the socket.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,11 @@ from agentwatch_cli.output import harmless
 START_LIMIT_S = 15.0
 #: beyond the daemon's own grace, until it is killed
 STOP_MARGIN_S = 6.0
+KILL_LIMIT_S = 5.0
 LOG_MAX_BYTES = 10_000_000
 _ASK_TIMEOUT_S = 5.0
 _POLL_S = 0.02
+_TOLD_LIMIT_S = 1.0
 
 
 def daemon_command(settings: Settings) -> list[str]:
@@ -45,8 +49,22 @@ def ensure_daemon(settings: Settings) -> bool:
         limit_s += settings.daemon.stop_grace_s
     else:
         refuse_inside("start the daemon")
-    _start(settings, time.monotonic() + limit_s)
-    return True
+    with _alone(settings):
+        return _start(settings, time.monotonic() + limit_s)
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One at a time starts or ends this home's daemon. A start that came too late would else come
+    up after the `down` that it was meant to be before."""
+    settings.paths.prepare()
+    path = settings.paths.lock.with_name("launch.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def refuse_inside(what: str) -> None:
@@ -64,16 +82,17 @@ def is_serving(settings: Settings, timeout_s: float) -> bool:
     return True
 
 
-def _start(settings: Settings, deadline: float) -> None:
+def _start(settings: Settings, deadline: float) -> bool:
+    if is_serving(settings, _ASK_TIMEOUT_S):
+        return False
     log = settings.paths.log
-    settings.paths.prepare()
     if not lock_held(settings.paths.lock):
         _rotate(log)
     before = log.stat().st_size if log.exists() else 0
     process = _spawn(settings)
     while time.monotonic() < deadline:
         if is_serving(settings, max(0.1, min(_ASK_TIMEOUT_S, deadline - time.monotonic()))):
-            return
+            return True
         if process.poll() is not None:
             if process.returncode != 0:
                 break
@@ -143,6 +162,13 @@ def stop_daemon(settings: Settings) -> bool:
 
     It lets calls end (`[daemon] stop_grace_s`); what is left after that is killed.
     """
+    if not lock_held(settings.paths.lock):
+        return False
+    with _alone(settings):
+        return _stop(settings)
+
+
+def _stop(settings: Settings) -> bool:
     lock = settings.paths.lock
     if not lock_held(lock):
         return False
@@ -151,13 +177,17 @@ def stop_daemon(settings: Settings) -> bool:
         raise AgentWatchError(
             f"a daemon holds {lock}, but can't be found: end it by hand (`fuser {lock}`)"
         )
+
+    def gone() -> bool:
+        # where a service manager starts the next one at once, the lock is never seen free
+        return not lock_held(lock) or not any(process.alive() for process in processes)
+
     # the supervisor ends the process that serves; without one, that process is told itself
     _signal_first(processes, signal.SIGTERM)
-    patience_s = settings.daemon.stop_grace_s + STOP_MARGIN_S
-    if not _wait(lambda: not lock_held(lock), patience_s):
+    if not _wait(gone, settings.daemon.stop_grace_s + STOP_MARGIN_S):
         for process in processes:
             process.signal(signal.SIGKILL)
-        if not _wait(lambda: not lock_held(lock), STOP_MARGIN_S):
+        if not _wait(gone, KILL_LIMIT_S):
             raise AgentWatchError(f"the daemon does not end: `fuser {lock}` shows who holds it")
     return True
 
@@ -172,10 +202,22 @@ def _signal_first(processes: list[Process], number: int) -> None:
 
 def _processes(settings: Settings) -> list[Process]:
     """The supervisor and the process that serves, in that order, those that are alive."""
-    running = read_running(settings.paths.daemon_file)
+    running = _told(settings)
     known = [running.supervisor, running.serving] if running else []
     alive = [process for process in known if process is not None and process.alive()]
     return alive or _asked_process(settings)
+
+
+def _told(settings: Settings) -> Running | None:
+    """daemon.json; a process that answers already is in it a moment later."""
+    path = settings.paths.daemon_file
+
+    def complete() -> bool:
+        running = read_running(path)
+        return running is None or running.serving is not None or not running.supervisor.alive()
+
+    _wait(complete, _TOLD_LIMIT_S)
+    return read_running(path)
 
 
 def _asked_process(settings: Settings) -> list[Process]:
@@ -197,7 +239,7 @@ def restart_daemon(settings: Settings, version: str) -> str:
     if not lock_held(settings.paths.lock):
         ensure_daemon(settings)
         return "started"
-    running = read_running(settings.paths.daemon_file)
+    running = _told(settings)
     if running is not None and _can_replace(running, settings, version):
         return _replace(settings, running)
     stop_daemon(settings)
