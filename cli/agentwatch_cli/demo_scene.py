@@ -94,11 +94,12 @@ def _standin(home: Path) -> Iterator[int]:
 
 
 def _start_standin(home: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-P", "-m", "agentwatch.standin", "--port", "0"]
+    command = [sys.executable, "-P", "-m", "agentwatch.standin", "--until-eof"]
     with (home / "standin.log").open("w") as log:
         return subprocess.Popen(
             [*command, "--key", STANDIN_KEY, "--script", _ANSWERS],
-            stdin=subprocess.DEVNULL,
+            # the stand-in ends with us: our end of this pipe closes whatever we die of
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -121,8 +122,9 @@ def _end_standin(standin: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         standin.kill()
         standin.wait()
-    if standin.stdout is not None:
-        standin.stdout.close()
+    for pipe in (standin.stdin, standin.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _environment(environ: Mapping[str, str], home: Path, port: int) -> dict[str, str]:
