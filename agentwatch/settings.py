@@ -270,11 +270,15 @@ def _check_meaning(settings: Settings) -> None:
         for path in settings.provider(provider).passthrough:
             _check_passthrough(provider, path)
     _check_price(settings.prices)
-    url = settings.state.url
-    if url is not None and not url.startswith("sqlite:"):
+    _check_state(settings)
+
+
+def _check_state(settings: Settings) -> None:
+    """Only what the state is kept in: another store that is asked for is not to be ignored."""
+    if settings.state.url not in (None, "sqlite:", f"sqlite://{settings.paths.ledger}"):
         raise SettingsError(
-            "[state] url: only sqlite: addresses are understood by this version; leave it out "
-            "for the file in the state folder"
+            "[state] url: this version keeps its state in the SQLite file of the state folder "
+            "only; leave the key out"
         )
 
 

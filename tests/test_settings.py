@@ -104,7 +104,8 @@ def test_an_empty_variable_is_one_that_is_not_set(tmp_path: Path) -> None:
         ("AGENTWATCH_PRICES_UNKNOWN_USD_PER_MTOK", "0"),
         ("AGENTWATCH_PRICES_UNKNOWN_USD_PER_MTOK", "nan"),
         ("AGENTWATCH_PRICES_UNKNOWN_USD_PER_MTOK", "-3"),
-        ("AGENTWATCH_STATE_URL", "mysql://x"),
+        ("AGENTWATCH_STATE_URL", "redis://127.0.0.1"),
+        ("AGENTWATCH_STATE_URL", "sqlite:///elsewhere"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(tmp_path: Path, variable: str, text: str) -> None:
@@ -158,7 +159,7 @@ def _another(settings: Settings, key: tuple[str, ...], numbers: dict[str, str]) 
         "durability": "process",
         "in_doubt": "input",
         "level": "debug",
-        "url": "sqlite:///x",
+        "url": "sqlite:",
         "base_url": "https://other.example",
         "passthrough": "/v1/files",
         "auto_tier": "flex",

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import pty
 import select
 import signal
 import socket
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 from agentwatch.daemon.supervisor import back_off_s
-from agentwatch.daemonfile import Process, lock_held, read_running
+from agentwatch.daemonfile import lock_held, read_running
 
 FAKE = Path(__file__).with_name("fake_supervisor.py")
 CANARY = "sk-canary-0123456789"
@@ -41,11 +42,11 @@ class Home:
         }
         self.process = self.spawn()
 
-    def spawn(self) -> "subprocess.Popen[str]":
+    def spawn(self, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, str(FAKE), "--port", "0"],
             env=self.env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -94,6 +95,15 @@ def eventually(look: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.01)
     return found
+
+
+def reaped(pid: int) -> bool:
+    """Whether no thread of it is left that could still accept a call and take it to its grave."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 @pytest.fixture
@@ -180,9 +190,8 @@ def test_no_connection_is_refused_while_it_is_replaced(home: Home) -> None:
 
 def test_a_call_that_comes_while_nobody_serves_waits(home: Home) -> None:
     about = home.serving()
-    serving = Process.of(about["pid"])
     os.kill(about["pid"], signal.SIGKILL)
-    eventually(lambda: not serving.alive())
+    eventually(lambda: reaped(about["pid"]))
     with socket.create_connection(("127.0.0.1", about["port"]), timeout=LIMIT_S) as client:
         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert client.recv(12) == b"HTTP/1.1 200"
@@ -317,6 +326,21 @@ def test_one_that_never_says_that_it_serves_can_be_ended(make: Callable[..., Hom
     assert running is not None and running.serving is None
     home.end()
     assert home.process.returncode == 0
+
+
+def test_a_terminal_that_is_closed_ends_the_daemon_in_it(home: Home) -> None:
+    home.serving()
+    home.process.terminate()
+    home.process.communicate(timeout=LIMIT_S)
+    master, terminal = pty.openpty()
+    home.process = home.spawn(stdin=terminal)
+    before = home.serving()["pid"]
+    home.process.send_signal(signal.SIGUSR1)
+    home.serves_after(before)
+    home.process.send_signal(signal.SIGHUP)
+    assert home.process.wait(LIMIT_S) == 0
+    os.close(master)
+    os.close(terminal)
 
 
 def test_only_those_that_die_young_wait_longer_and_longer() -> None:
