@@ -84,7 +84,8 @@ if os.geteuid() == 0:
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 from_child, to_parent = os.pipe()
 from_parent, to_child = os.pipe()
-if os.fork() == 0:
+child = os.fork()
+if child == 0:
     os.write(to_parent, b"open")
     os.read(from_parent, 1)
     from agentwatch.daemon.hygiene import not_dumpable
@@ -93,7 +94,6 @@ if os.fork() == 0:
     os.read(from_parent, 1)
     os._exit(0)
 def look():
-    child = int(open(f"/proc/self/task/{os.getpid()}/children").read().split()[0])
     try:
         with open(f"/proc/{child}/environ", "rb") as file:
             return len(file.read()) > 0
