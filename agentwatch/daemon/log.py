@@ -67,7 +67,7 @@ def harmless(text: str) -> str:
 
 
 def _visible(char: str) -> str:
-    # Cc control, Cf format (bidi, zero width), Cs surrogate, Co private, Cn unassigned, Zl/Zp line ends
+    # control, format (bidi, zero width), surrogate, private, unassigned; line and paragraph ends
     if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
         return char.encode("unicode_escape").decode("ascii")
     return char
