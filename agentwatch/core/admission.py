@@ -69,13 +69,15 @@ def admit(
         return _unbound(quote, policy)
     tightest = min(purses, key=lambda purse: purse.free)
     free = tightest.free
-    if quote.most is not None and quote.worst(quote.most) <= free:
-        return Admitted(quote.worst(quote.most), None)
+    whole = quote.whole
+    if whole is not None and whole <= free:
+        return Admitted(whole, None)
     wants_much = quote.most is None or quote.most > policy.useful_output_tokens
     if policy.clamp and wants_much and quote.worst(policy.useful_output_tokens) <= free:
         return _share(quote, free, policy)
     needed = quote.worst(_least_wanted(quote, policy))
-    if may_wait and needed <= min(purse.room for purse in purses):
+    never = whole is None and not policy.clamp
+    if may_wait and not never and needed <= min(purse.room for purse in purses):
         return Waits(tightest.account, needed)
     if policy.clamp and quote.affordable(free) >= max(policy.min_output_tokens, 1):
         return _limited(quote, quote.affordable(free))

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from agentwatch.core.money import TOKENS_PER_RATE, round_up
 
+#: more output than any model gives: what can be paid for where output costs nothing
+ENDLESS_TOKENS = 1 << 53
+
 
 class Quote(Struct, frozen=True, kw_only=True):
     """A request's worst case as a function of its output limit.
@@ -30,6 +33,13 @@ class Quote(Struct, frozen=True, kw_only=True):
         """Nanos that the request can cost at most with this output limit."""
         return round_up(self.fixed + limit * self.per_token)
 
+    @property
+    def whole(self) -> int | None:
+        """Nanos that the request can cost at most when no limit is put in; None: no bound."""
+        if self.per_token == 0:
+            return self.worst(0)
+        return None if self.most is None else self.worst(self.most)
+
     def affordable(self, nanos: int) -> int:
         """The largest output limit whose worst case is within `nanos`; negative where not even
         the input is paid for."""
@@ -37,7 +47,7 @@ class Quote(Struct, frozen=True, kw_only=True):
         if spare < 0:
             return -1
         if self.per_token == 0:
-            return self.most or 0
+            return ENDLESS_TOKENS
         return spare // self.per_token
 
 

@@ -5,7 +5,7 @@ Rates are integer nano-USD per million tokens, so that $0.0125 per million is ex
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 
 from agentwatch.errors import UsageError
 
@@ -16,6 +16,8 @@ TOKENS_PER_RATE = 1_000_000
 #: nano-USD (nine million), and a ceiling above this is a typing mistake.
 MAX_NANOS = 1_000_000 * NANOS_PER_USD
 
+_ONE_NANO = Decimal("1e-9")
+
 
 def parse_usd(value: object, what: str = "amount") -> int:
     """USD as a number or text ("2", 2.0, "$0.05") to nanos, rounded down to a whole nano-USD.
@@ -24,16 +26,17 @@ def parse_usd(value: object, what: str = "amount") -> int:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         raise UsageError(f"{what} must be an amount in USD, like 2.00")
-    text = repr(value) if isinstance(value, float) else str(value).strip()
+    if isinstance(value, (float, str)):
+        value = str(value).strip().removeprefix("$")
     try:
-        amount = Decimal(text.removeprefix("$"))
+        amount = Decimal(value)
     except InvalidOperation:
         raise UsageError(f"{what} must be an amount in USD, like 2.00") from None
     if not amount.is_finite() or amount < 0:
         raise UsageError(f"{what} must be zero or more, like 2.00")
     if amount > MAX_NANOS // NANOS_PER_USD:
         raise UsageError(f"{what} is above a million USD, the most that a ceiling can be")
-    return int(amount * NANOS_PER_USD)
+    return int(amount.quantize(_ONE_NANO, rounding=ROUND_DOWN) * NANOS_PER_USD)
 
 
 def to_usd(nanos: int) -> float:

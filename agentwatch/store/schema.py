@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from agentwatch.errors import JournalUnavailable
+
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE journal (
@@ -14,7 +16,8 @@ MIGRATIONS: tuple[str, ...] = (
         hash BLOB NOT NULL
     );
     CREATE INDEX journal_subject ON journal (subject);
-    CREATE TABLE accounts (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE accounts (id TEXT PRIMARY KEY, body BLOB NOT NULL, seal BLOB NOT NULL)
+        WITHOUT ROWID;
     CREATE TABLE budgets (name TEXT PRIMARY KEY, ceiling INTEGER) WITHOUT ROWID;
     CREATE TABLE holds (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
     """,
@@ -24,12 +27,13 @@ MIGRATIONS: tuple[str, ...] = (
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to the newest schema, one transaction a step.
 
-    Raises sqlite3.DatabaseError where the file was written by a newer version.
+    Raises JournalUnavailable where the file was written by a newer version: it is sound.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
-        raise sqlite3.NotSupportedError(
-            f"the ledger was written by a newer version of AgentWatch (schema {version})"
+        raise JournalUnavailable(
+            f"the ledger was written by a newer version of AgentWatch (schema {version}): install "
+            f"that version again"
         )
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version={number};COMMIT;")

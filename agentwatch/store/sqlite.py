@@ -3,38 +3,54 @@
 WAL with `synchronous=FULL` survives a power cut; `NORMAL` survives the death of the process.
 Exactly one connection is open, in exclusive mode: two of them can corrupt a WAL in SQLite up to
 3.51.2. A file that can't be trusted is set aside and never read as an empty one: a witness beside
-it tells that there was a ledger, so that a deleted file is no fresh start either.
+it tells how many entries there were at least, so that a deleted, emptied or older file is no fresh
+start either.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from agentwatch.core.accounts import Hold
-from agentwatch.core.entries import GENESIS, chained
 from agentwatch.errors import JournalDamaged, JournalUnavailable
-from agentwatch.store.memory import read_accounts
 from agentwatch.store.protocol import Batch, Row, Snapshot
+from agentwatch.store.rows import read_rows, read_snapshot, write_batch
 from agentwatch.store.schema import migrate
 
 T = TypeVar("T")
 
 #: freed when the disk is full, so that the settles of calls in flight get through
 RESERVE_BYTES = 1 << 20
-#: rows whose chain is checked at each start; `doctor` checks all
-TAIL_CHECKED = 500
+#: how long a start waits for a daemon that is just ending
+LOCK_WAIT_S = 2.0
+#: a freed reserve is made again once the disk has this much more than it takes
+ROOM_FOR_RESERVE = 8 * RESERVE_BYTES
 SYNCHRONOUS = {"power": "FULL", "process": "NORMAL"}
+#: errors that say nothing about what is in the file: it is left where it is
+UNAVAILABLE = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_AUTH,
+}
 
 
 class SqliteJournal:
@@ -46,7 +62,13 @@ class SqliteJournal:
         self._jobs: queue.SimpleQueue[Callable[[sqlite3.Connection], None] | None]
         self._jobs = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        #: guards `_thread`, so that no job is queued behind the last
+        self._door = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._reserve_freed = False
+        #: entries that there are at least, as the witness has it, and as was written
+        self._vouched = 0
+        self._seq = 0
 
     # ---- the protocol
 
@@ -60,11 +82,11 @@ class SqliteJournal:
         except RuntimeError:
             self._loop = None
         started: Future[Snapshot] = Future()
-        self._thread = threading.Thread(
-            target=self._write, args=(started,), name="ledger", daemon=True
-        )
-        self._thread.start()
-        return started.result()
+        thread = threading.Thread(target=self._write, args=(started,), name="ledger", daemon=True)
+        thread.start()
+        snapshot = started.result()
+        self._thread = thread
+        return snapshot
 
     def append(self, batch: Batch, done: Callable[[Exception | None], None]) -> None:
         """Write a batch in one transaction; `done` is called on the loop."""
@@ -72,31 +94,30 @@ class SqliteJournal:
 
         def job(connection: sqlite3.Connection) -> None:
             failed = self._try_write(connection, batch)
-            if loop is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(done, failed)
-            else:
+            if loop is None:
                 done(failed)
+                return
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(done, failed)
 
-        self._jobs.put(job)
+        if not self._queue(job):
+            done(JournalUnavailable("the ledger is closed"))
 
     def rows(self, after: int, limit: int) -> list[Row]:
         """At most `limit` rows behind `after`."""
-        sql = (
-            "SELECT seq, kind, subject, entry, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
-        )
-        return self._ask(lambda db: [Row(*row) for row in db.execute(sql, (after, limit))])
+        return self._ask(lambda db: read_rows(db, "seq > ?", after, limit))
 
     def about(self, subject: str) -> list[Row]:
         """All rows about one hold, session or budget."""
-        sql = "SELECT seq, kind, subject, entry, hash FROM journal WHERE subject = ? ORDER BY seq"
-        return self._ask(lambda db: [Row(*row) for row in db.execute(sql, (subject,))])
+        return self._ask(lambda db: read_rows(db, "subject = ?", subject))
 
     def close(self) -> None:
         """Write what is queued, fold the WAL into the file, and let go of it."""
-        if self._thread is not None:
+        with self._door:
+            thread, self._thread = self._thread, None
             self._jobs.put(None)
-            self._thread.join()
-            self._thread = None
+        if thread is not None:
+            thread.join()
 
     # ---- the writer thread
 
@@ -106,11 +127,21 @@ class SqliteJournal:
         def job(connection: sqlite3.Connection) -> None:
             try:
                 answer.set_result(question(connection))
-            except sqlite3.Error as error:
-                answer.set_exception(JournalUnavailable(f"the ledger can't be read: {error}"))
+            except Exception as error:  # whatever it is, who asks must hear of it
+                failed = JournalUnavailable(f"the ledger can't be read: {error}")
+                failed.__cause__ = error
+                answer.set_exception(failed)
 
-        self._jobs.put(job)
+        if not self._queue(job):
+            raise JournalUnavailable("the ledger is closed")
         return answer.result()
+
+    def _queue(self, job: Callable[[sqlite3.Connection], None]) -> bool:
+        with self._door:
+            if self._thread is None:
+                return False
+            self._jobs.put(job)
+            return True
 
     def _write(self, started: Future[Snapshot]) -> None:
         try:
@@ -122,14 +153,23 @@ class SqliteJournal:
         while (job := self._jobs.get()) is not None:
             job(connection)
         connection.close()
+        self._vouch(self._seq)
 
     def _try_write(self, connection: sqlite3.Connection, batch: Batch) -> Exception | None:
         try:
-            _write_batch(connection, batch)
-        except sqlite3.Error as error:
-            if "full" in str(error) and self._free_reserve():
+            write_batch(connection, batch)
+        except Exception as error:  # whatever it is, who waits must hear of it
+            if _primary_code(error) == sqlite3.SQLITE_FULL and self._free_reserve():
                 return self._try_write(connection, batch)
-            return JournalUnavailable(f"the ledger can't be written: {error}")
+            failed = JournalUnavailable(f"the ledger can't be written: {error}")
+            failed.__cause__ = error
+            return failed
+        if batch.rows:
+            self._seq = batch.rows[-1].seq
+        if not self._vouched:
+            self._vouch(self._seq, connection)
+        if self._reserve_freed:
+            self._keep_reserve(ROOM_FOR_RESERVE)
         return None
 
     def _free_reserve(self) -> bool:
@@ -137,7 +177,32 @@ class SqliteJournal:
             self._reserve.unlink()
         except OSError:
             return False
+        self._reserve_freed = True
         return True
+
+    def _keep_reserve(self, room: int = RESERVE_BYTES) -> None:
+        disk = os.statvfs(self._path.parent)
+        if self._reserve.exists() or disk.f_bavail * disk.f_frsize < room:
+            return
+        try:
+            self._reserve.touch(mode=0o600)
+            self._reserve.write_bytes(os.urandom(RESERVE_BYTES))  # some disks store no zeros
+        except OSError:
+            self._free_reserve()
+        else:
+            self._reserve_freed = False
+
+    def _vouch(self, seq: int, connection: sqlite3.Connection | None = None) -> None:
+        """Let the witness tell that there are `seq` entries, which are on the disk by then.
+
+        What can't be told is left out: the witness then tells less than there is.
+        """
+        with contextlib.suppress(sqlite3.Error, OSError):
+            if connection is not None:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._witness.touch(mode=0o600)
+            self._witness.write_text(f"{seq}\n")
+            self._vouched = seq
 
     # ---- opening
 
@@ -150,41 +215,57 @@ class SqliteJournal:
         return self._path.with_suffix(".witness")
 
     def _open(self) -> tuple[sqlite3.Connection, Snapshot]:
-        if not self._path.exists() and self._witness.exists():
-            raise JournalDamaged(self._missing())
-        if not self._path.exists():
-            self._path.touch(mode=0o600)
         try:
-            connection = self._connect()
-            snapshot = _read(connection)
-        except sqlite3.OperationalError as error:
-            raise JournalUnavailable(
-                f"the ledger {self._path} can't be opened: {error}. Is another daemon using it?"
-            ) from error
-        except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError) as error:
-            raise JournalDamaged(self._set_aside(str(error))) from error
-        self._keep_reserve()
+            entries = self._entries_at_least()
+            if entries and not self._path.exists():
+                raise JournalDamaged(self._missing())
+            if entries and self._path.stat().st_size == 0:
+                raise JournalDamaged(self._set_aside("it is empty"))
+            self._path.touch(mode=0o600)
+            self._path.chmod(0o600)
+            connection, snapshot = self._connect(entries)
+            self._keep_reserve()
+        except OSError as error:
+            raise JournalUnavailable(f"the ledger {self._path} can't be opened: {error}") from error
+        self._seq = snapshot.seq
+        self._vouch(snapshot.seq, connection)
         return connection, snapshot
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, entries: int) -> tuple[sqlite3.Connection, Snapshot]:
         connection = sqlite3.connect(
-            self._path, isolation_level=None, timeout=2.0, check_same_thread=False
+            self._path, isolation_level=None, timeout=LOCK_WAIT_S, check_same_thread=False
         )
+        try:
+            self._configure(connection)
+            migrate(connection)
+            snapshot = read_snapshot(connection)
+            if snapshot.seq < entries:
+                raise ValueError(f"it ends at entry {snapshot.seq}, though there were {entries}")
+        except (sqlite3.Error, msgspec.MsgspecError, ValueError, TypeError) as error:
+            connection.close()
+            if _primary_code(error) in UNAVAILABLE:
+                raise JournalUnavailable(
+                    f"the ledger {self._path} can't be opened: {error}. Is another daemon using it?"
+                ) from error
+            raise JournalDamaged(self._set_aside(str(error))) from error
+        except JournalUnavailable:
+            connection.close()
+            raise
+        return connection, snapshot
+
+    def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint=2000")
-        migrate(connection)
-        return connection
 
-    def _keep_reserve(self) -> None:
-        self._witness.touch(mode=0o600)
-        if not self._reserve.exists():
-            try:
-                self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
-                self._reserve.chmod(0o600)
-            except OSError:
-                self._free_reserve()
+    def _entries_at_least(self) -> int:
+        """How many entries the witness tells of; 0 where there is none, or nothing in it."""
+        try:
+            text = self._witness.read_text()
+        except FileNotFoundError:
+            return 0
+        return int(text) if text.strip().isdecimal() else 0
 
     def _missing(self) -> str:
         return (
@@ -195,7 +276,9 @@ class SqliteJournal:
     def _set_aside(self, why: str) -> str:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         aside = self._path.with_name(f"{self._path.name}.damaged-{stamp}")
-        self._witness.touch(mode=0o600)
+        if not self._entries_at_least():
+            self._witness.touch(mode=0o600)
+            self._witness.write_text("1\n")
         for suffix in ("", "-wal", "-shm"):
             part = Path(f"{self._path}{suffix}")
             if part.exists():
@@ -206,67 +289,6 @@ class SqliteJournal:
         )
 
 
-def _write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.executemany(
-            "INSERT INTO journal (seq, kind, subject, entry, hash) VALUES (?, ?, ?, ?, ?)",
-            [(row.seq, row.kind, row.subject, row.data, row.hash) for row in batch.rows],
-        )
-        connection.executemany(
-            "INSERT OR REPLACE INTO accounts (id, body) VALUES (?, ?)", batch.accounts.items()
-        )
-        connection.executemany(
-            "INSERT OR REPLACE INTO budgets (name, ceiling) VALUES (?, ?)", batch.budgets.items()
-        )
-        connection.executemany(
-            "INSERT OR REPLACE INTO holds (id, body) VALUES (?, ?)",
-            [(hold, body) for hold, body in batch.holds.items() if body is not None],
-        )
-        connection.executemany(
-            "DELETE FROM holds WHERE id = ?",
-            [(hold,) for hold, body in batch.holds.items() if body is None],
-        )
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _read(connection: sqlite3.Connection) -> Snapshot:
-    seq, head = _check_tail(connection)
-    accounts, sessions = read_accounts(
-        body for (body,) in connection.execute("SELECT body FROM accounts")
-    )
-    if seq and not accounts and not sessions:
-        raise ValueError("its balances are missing")
-    decode_hold = msgspec.json.Decoder(Hold).decode
-    return Snapshot(
-        seq=seq,
-        hash=head,
-        accounts=accounts,
-        sessions=sessions,
-        budgets=dict(connection.execute("SELECT name, ceiling FROM budgets")),
-        holds=[decode_hold(body) for (body,) in connection.execute("SELECT body FROM holds")],
-    )
-
-
-def _check_tail(connection: sqlite3.Connection) -> tuple[int, bytes]:
-    """The last row's number and hash, with the chain of the last rows checked.
-
-    Raises ValueError where a row was changed, lost or put in.
-    """
-    rows = connection.execute(
-        "SELECT seq, entry, hash FROM journal ORDER BY seq DESC LIMIT ?", (TAIL_CHECKED + 1,)
-    ).fetchall()[::-1]
-    if not rows:
-        if connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone():
-            raise ValueError("its journal is empty, its balances are not")
-        return 0, GENESIS
-    if rows[0][0] == 1:
-        rows.insert(0, (0, b"", GENESIS))
-    for (seq, _, before), (following, data, after) in pairwise(rows):
-        if following != seq + 1 or chained(before, data) != after:
-            raise ValueError(f"its hash chain is broken at entry {following}")
-    return rows[-1][0], rows[-1][2]
+def _primary_code(error: Exception) -> int:
+    """SQLite's own code for what went wrong, without its extension; 0 where it has none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
