@@ -59,19 +59,22 @@ class Session(Account, kw_only=True):
     project: str | None = None
     team: str | None = None
     on_anomaly: str = "alert"
+    fail_open: bool | None = None
     iterations: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     prompt_tokens_window: list[int] = field(default_factory=list)
     by_model: dict[str, ModelTotals] = field(default_factory=dict)
-    fail_open: dict[str, int] = field(default_factory=dict)
     estimated: int = 0
     longest_call_s: float = 0.0
     opened_at: float = 0.0
+    expires_at: float | None = None
     last_call_at: float | None = None
     tokens: list[str] = field(default_factory=list)
-    #: calls that were refused: a statistic beside the journal, not a fold of it
+    #: statistics beside the journal, not folds of it: calls that were refused, and calls that
+    #: governance did not fully cover, by cause
     refusals: int = 0
+    passes: dict[str, int] = field(default_factory=dict)
 
 
 class Hold(Struct, kw_only=True):
@@ -85,6 +88,7 @@ class Hold(Struct, kw_only=True):
     held_at: float
     provider: str = ""
     model: str = ""
+    limit: int | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

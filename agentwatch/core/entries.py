@@ -29,6 +29,10 @@ class Opened(Entry, frozen=True, tag="opened"):
     project: str | None = None
     team: str | None = None
     on_anomaly: str = "alert"
+    #: what a part of the daemon that is down means to this session; None: as configured
+    fail_open: bool | None = None
+    #: seconds since 1970 after which the session is closed; None: never
+    expires_at: float | None = None
 
 
 class TokenMinted(Entry, frozen=True, tag="token"):
@@ -63,8 +67,8 @@ class Held(Entry, frozen=True, tag="held"):
     iteration: int
     provider: str = ""
     model: str = ""
-    #: how the hold was admitted where its money was not there: a cause of fail-open
-    fail_open: str = ""
+    #: the output limit that was put into the request
+    limit: int | None = None
 
 
 class Extended(Entry, frozen=True, tag="extended"):
@@ -130,6 +134,11 @@ def decode(data: bytes) -> AnyEntry:
 def chained(previous: bytes, data: bytes) -> bytes:
     """The hash of a row: SHA-256 over the hash of the row before and this row's bytes."""
     return hashlib.sha256(previous + data).digest()
+
+
+def kind(entry: AnyEntry) -> str:
+    """What an entry is called in the journal: opened, held, settled …"""
+    return str(type(entry).__struct_config__.tag)
 
 
 def subject(entry: AnyEntry) -> str:

@@ -102,6 +102,8 @@ class Balances:
             project=entry.project,
             team=entry.team,
             on_anomaly=entry.on_anomaly,
+            fail_open=entry.fail_open,
+            expires_at=entry.expires_at,
             opened_at=entry.at,
         )
         self.add_session(session)
@@ -145,8 +147,6 @@ class Balances:
             session.state = acc.ACTIVE
         session.iterations = entry.iteration
         session.last_call_at = entry.at
-        if entry.fail_open:
-            session.fail_open[entry.fail_open] = session.fail_open.get(entry.fail_open, 0) + 1
         for account_id in entry.accounts:
             self._open_account(account_id).held += entry.nanos
         self.holds[entry.hold] = Hold(
@@ -158,6 +158,7 @@ class Balances:
             held_at=entry.at,
             provider=entry.provider,
             model=entry.model,
+            limit=entry.limit,
         )
 
     def _extended(self, entry: e.Extended) -> None:
@@ -177,7 +178,8 @@ class Balances:
         _settle_state(session)
 
     def _voided(self, entry: e.Voided) -> None:
-        self._end(entry.hold, 0, "void")
+        hold = self._end(entry.hold, 0, "void")
+        _settle_state(self.session(hold.session))
 
     def _adjusted(self, entry: e.Adjusted) -> None:
         for account_id in entry.accounts:

@@ -13,6 +13,7 @@ entry.
 
     verb      from        to        entry
     hold      -           held      Held        all accounts of the call, or none
+    hold      held        held      -           the same answer again
     extend    held        held      Extended    only where every account has the money
     settle    held        settled   Settled     never refused, never cut: the excess is overdraft
     void      held        voided    Voided
@@ -34,7 +35,7 @@ from agentwatch.errors import BarredError, LedgerError, UsageError
 #: what a person may do to a session: verb -> (states it is allowed in, state after it)
 SESSION_VERBS = {
     "pause": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED}, acc.PAUSED),
-    "resume": ({acc.PAUSED, acc.ACTIVE, acc.EXHAUSTED, acc.CLOSED}, acc.ACTIVE),
+    "resume": ({acc.PAUSED, acc.ACTIVE, acc.EXHAUSTED}, acc.ACTIVE),
     "kill": (acc.STATES, acc.KILLED),
     "close": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED, acc.CLOSED}, acc.CLOSED),
 }
@@ -73,6 +74,8 @@ class Ledger(Balances):
         project: str | None = None,
         team: str | None = None,
         on_anomaly: str | None = None,
+        fail_open: bool | None = None,
+        ttl_s: float | None = None,
     ) -> list[e.AnyEntry]:
         """Open a session, or the one with this id again: then its ceiling is only ever lowered
         and its mode only made stricter, and what it has spent stays spent.
@@ -91,6 +94,8 @@ class Ledger(Balances):
                     project=project,
                     team=team,
                     on_anomaly=on_anomaly or "alert",
+                    fail_open=fail_open,
+                    expires_at=None if ttl_s is None else at + ttl_s,
                 )
             )
         done: list[e.AnyEntry] = []
@@ -149,11 +154,16 @@ class Ledger(Balances):
     ) -> tuple[Admitted | Waits | Refused, list[e.AnyEntry]]:
         """Set aside a call's worst case on all its accounts, or on none.
 
-        Raises UnknownAccount, BarredError.
+        Raises UnknownAccount, BarredError; LedgerError where a call with this id has ended.
         """
+        again = self.holds.get(hold_id)
+        if again is not None:
+            return Admitted(again.nanos, again.limit), []
         session = self.session(session_id)
         if session.state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
             raise BarredError(session.state)
+        if session.expires_at is not None and at >= session.expires_at:
+            raise BarredError(acc.CLOSED)
         charged = acc.charged_accounts(session, at)
         verdict = admit(quote, self.purses(session, charged), policy, may_wait=may_wait)
         if isinstance(verdict, Admitted):
@@ -166,6 +176,7 @@ class Ledger(Balances):
                 iteration=session.iterations + 1,
                 provider=provider,
                 model=model,
+                limit=verdict.limit,
             )
             return verdict, self._do(entry)
         if isinstance(verdict, Refused):
@@ -184,6 +195,8 @@ class Ledger(Balances):
         session = self.session(hold.session)
         if session.state == acc.KILLED:
             return False, []
+        if nanos <= 0:
+            return True, []
         if any(purse.free < nanos for purse in self.purses(session, hold.accounts)):
             return False, []
         return True, self._do(e.Extended(at=at, hold=hold_id, nanos=nanos))

@@ -66,15 +66,20 @@ def worst_rates(
     audio_in: bool = False,
     audio_out: bool = False,
     has_output: bool = True,
+    cache_write_long: bool = True,
 ) -> tuple[int, int]:
     """The dearest input and output rate (nanos per million) that a request can reach which has
     at most `input_bound` tokens of input and is billed in one of the service tiers.
+
+    `cache_write_long` tells whether it may write to the cache for the longer of two lifetimes.
 
     Its tokens then cost at most round_up(input x first + output x second). Raises Unpriced
     where a rate is missing in any place that can be reached.
     """
     reach = dearest(price, input_bound, service_tiers)
-    text = (reach.cached_input, reach.cache_write, reach.cache_write_long)
+    text = [reach.cached_input, reach.cache_write]
+    if cache_write_long:
+        text.append(reach.cache_write_long)
     inputs = [_known(price, reach.input, "input"), *_given(text)]
     if audio_in:
         inputs += [_known(price, reach.input_audio, "input audio"), *_given((reach.cached_audio,))]

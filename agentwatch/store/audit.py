@@ -10,12 +10,19 @@ from agentwatch.core.fold import Balances
 from agentwatch.errors import LedgerError
 from agentwatch.store.protocol import Journal, Row, all_rows
 
-Digest = dict[str, tuple[object, ...]]
+Digest = dict[str, object]
+
+#: kept beside the journal, and no fold of it
+STATISTICS = ("refusals", "passes")
 
 
 def digest(balances: Balances) -> Digest:
-    """What each account amounts to, to compare: all that is folded, statistics left out."""
-    return {account.id: _amounts(account) for account in balances.accounts.values()}
+    """A copy of all that is folded, to compare: accounts, open holds, monthly ceilings."""
+    return {
+        **{f"balance of {name}": _amounts(found) for name, found in balances.accounts.items()},
+        **{f"hold {name}": msgspec.to_builtins(hold) for name, hold in balances.holds.items()},
+        **{f"ceiling of {name}": ceiling for name, ceiling in balances.monthly.items()},
+    }
 
 
 def audit(journal: Journal, last: int, live: Digest) -> int:
@@ -27,9 +34,9 @@ def audit(journal: Journal, last: int, live: Digest) -> int:
     if count < last:
         raise LedgerError(f"the journal ends at entry {count}, not at {last}")
     folded = digest(balances)
-    for account_id in live.keys() | folded.keys():
-        if live.get(account_id) != folded.get(account_id):
-            raise LedgerError(f"the balance of {account_id} is not what its entries add up to")
+    for what in sorted(live.keys() | folded.keys()):
+        if live.get(what, ...) != folded.get(what, ...):
+            raise LedgerError(f"the {what} is not what its entries add up to")
     return count
 
 
@@ -67,18 +74,16 @@ def _fold(journal: Journal, last: int) -> tuple[Balances, int]:
         if row.seq != count + 1 or e.chained(previous, row.data) != row.hash:
             raise LedgerError(f"the hash chain is broken at entry {row.seq}")
         try:
-            balances.apply(e.decode(row.data))
-        except (msgspec.MsgspecError, KeyError) as error:
-            raise LedgerError(f"entry {row.seq} can't be read: {error}") from error
+            entry = e.decode(row.data)
+            balances.apply(entry)
+        except (msgspec.MsgspecError, LedgerError, KeyError) as error:
+            raise LedgerError(f"entry {row.seq} can't follow what came before: {error}") from error
+        if (row.kind, row.subject) != (e.kind(entry), e.subject(entry)):
+            raise LedgerError(f"entry {row.seq} is filed under another's name")
         previous, count = row.hash, row.seq
     return balances, count
 
 
-def _amounts(account: Account) -> tuple[object, ...]:
-    fields = msgspec.structs.asdict(account)
-    fields.pop("refusals", None)
-    fields["by_model"] = {
-        model: msgspec.structs.astuple(totals)
-        for model, totals in fields.get("by_model", {}).items()
-    }
-    return tuple(fields.items())
+def _amounts(account: Account) -> dict[str, object]:
+    fields: dict[str, object] = msgspec.to_builtins(account)
+    return {name: value for name, value in fields.items() if name not in STATISTICS}

@@ -8,6 +8,7 @@ go together in the next (group commit). Listeners hear each entry when it is app
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import time
@@ -57,6 +58,8 @@ class Store:
         self._writing = False
         self._failed: Exception | None = None
         self._unwritten: Batch | None = None
+        self._retry_at: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def open(self) -> list[Outcome]:
         """Load the journal's balances, and settle in full the holds that a crash left open:
@@ -72,23 +75,35 @@ class Store:
             self.ledger.accounts[account.id] = account
         self.ledger.monthly.update(snapshot.budgets)
         self.ledger.holds = {hold.id: hold for hold in snapshot.holds}
-        outcomes = []
-        for hold in list(self.ledger.holds.values()):
-            outcome, written = self.settle(
-                hold.id, hold.nanos, "crash", reason="the daemon ended before the call did"
-            )
-            outcomes.append(outcome)
+        why = "the daemon ended before the call did"
+        ends = [
+            self.settle(hold.id, hold.nanos, "crash", reason=why)
+            for hold in list(self.ledger.holds.values())
+        ]
+        for _, written in ends:
             await written
-        return outcomes
+        return [outcome for outcome, _ in ends]
 
     async def close(self) -> None:
-        """Write what is queued, and let go of the journal."""
-        await self._drained()
+        """Write what is queued, with one more try for what could not be written, and let go of
+        the journal. `failed` tells afterwards whether something was left out."""
+        self._retry()
+        with contextlib.suppress(JournalUnavailable):
+            if self._writing:
+                await self._in_flight.written
+            await self._drained()
+        self._closed = True
+        if self._retry_at is not None:
+            self._retry_at.cancel()
         await asyncio.to_thread(self._journal.close)
 
     def listen(self, listener: Listener) -> None:
         """Hear each entry from now on, right after it was applied. A listener never raises."""
         self._listeners.append(listener)
+
+    def now(self) -> float:
+        """The store's clock: seconds since 1970."""
+        return self._clock()
 
     @property
     def failed(self) -> Exception | None:
@@ -202,9 +217,13 @@ class Store:
                 self._unwritten = batch
                 queued.end(error)
                 self._queued.end(error)
-                asyncio.get_running_loop().call_later(RETRY_S, self._retry)
+                self._retry_later()
 
         self._journal.append(batch, done)
+
+    def _retry_later(self) -> None:
+        if not self._closed:
+            self._retry_at = asyncio.get_running_loop().call_later(RETRY_S, self._retry)
 
     def _retry(self) -> None:
         if self._unwritten is not None and not self._writing:
@@ -221,8 +240,7 @@ class Store:
             data = e.encode(entry)
             self._seq += 1
             self._hash = e.chained(self._hash, data)
-            kind = type(entry).__struct_config__.tag
-            batch.rows.append(Row(self._seq, str(kind), e.subject(entry), data, self._hash))
+            batch.rows.append(Row(self._seq, e.kind(entry), e.subject(entry), data, self._hash))
         batch.accounts = {key: _encode(account) for key, account in queued.accounts.items()}
         for hold_id in queued.holds:
             hold = self.ledger.holds.get(hold_id)
@@ -232,9 +250,12 @@ class Store:
     async def verify(self) -> int:
         """Check every row's chain, and that the balances are what the rows fold to.
 
-        Returns how many rows there are. Raises LedgerError that tells what is wrong.
+        Returns how many rows there are. Raises LedgerError that tells what is wrong, and
+        JournalUnavailable where there is something that could not be written yet.
         """
         await self._drained()
+        if self._failed is not None:
+            raise JournalUnavailable(str(self._failed))
         seq, live = self._seq, digest(self.ledger)
         return await asyncio.to_thread(audit, self._journal, seq, live)
 

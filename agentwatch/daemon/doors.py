@@ -1,0 +1,225 @@
+"""The doors' own checks, before anything is read of a request: time, size, version, who calls.
+
+aiohttp gives a connection all the time in the world to send its head, takes HTTP/0.9 and any
+Host, and repeats what it could not parse, secrets included, in its answer and its log. Here a head
+has a time limit, what can't be parsed is answered without its words, and a browser is kept out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from agentwatch.daemon.encodings import KNOWN, Undecodable, decode_whole
+from agentwatch.errors import Refusal
+from agentwatch.mark import is_marked
+from agentwatch.settings import DoorsSettings
+
+logger = logging.getLogger(__name__)
+
+MAX_LINE_BYTES = 16_384
+_VERSIONS = ((1, 0), (1, 1))
+_BAD_REQUEST = (
+    '{"error":{"message":"AgentWatch: the request is not valid HTTP/1.1",'
+    '"type":"invalid_request_error","param":null,"code":"bad_request"}}'
+)
+
+
+class Connection(RequestHandler):
+    """One client's connection."""
+
+    def __init__(self, *args: Any, head_timeout_s: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_timeout_s = head_timeout_s
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._when_gone: list[Callable[[], None]] = []
+        #: pid and uid of the process at the other end of a Unix socket
+        self.peer: tuple[int, int] | None = None
+        #: whether that process came out of a wrapped session
+        self.peer_is_marked = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._expect_head()
+        self.peer = _peer(transport)
+        if self.peer is not None:
+            self.peer_is_marked = is_marked(self.peer[0])
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self._head_is_there()
+        elif self._current_request is None and self._head_timer is None:
+            self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_is_there()
+        super().connection_lost(exc)
+        waiting, self._when_gone = self._when_gone, []
+        for do in waiting:
+            do()
+
+    def when_gone(self, do: Callable[[], None]) -> None:
+        """Call `do` when the connection is lost; at once where it is already."""
+        if self.transport is None:
+            do()
+        else:
+            self._when_gone.append(do)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent on it, or the daemon is about to end."""
+        return self.transport is None or self.transport.is_closing() or self._close
+
+    def forget(self) -> None:
+        """The request that wanted to know when the client is gone has ended."""
+        self._when_gone.clear()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500:
+            logger.error("a request failed", exc_info=exc)
+        else:
+            logger.info("a request could not be read (%s)", type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        text = _BAD_REQUEST if status < 500 else '{"error":{"message":"AgentWatch failed"}}'
+        answer = web.Response(status=status, text=text, content_type="application/json")
+        answer.force_close()
+        return answer
+
+    def _expect_head(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._head_timer = loop.call_later(self._head_timeout_s, self._head_is_late)
+
+    def _head_is_there(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        self.force_close()
+
+
+class Door(web.Server):
+    """A server whose connections keep the rules above."""
+
+    def __init__(self, handler: Any, settings: DoorsSettings) -> None:
+        super().__init__(
+            handler,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=75.0,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            tcp_keepalive=False,
+            lingering_time=1.0,
+        )
+        self._settings = settings
+
+    def __call__(self) -> Connection:
+        return Connection(
+            self, loop=self._loop, head_timeout_s=self._settings.head_timeout_s, **self._kwargs
+        )
+
+
+def connection_of(request: web.BaseRequest) -> Connection:
+    """The connection that a request came on."""
+    assert isinstance(request.protocol, Connection)
+    return request.protocol
+
+
+def check_origin(request: web.BaseRequest, port: int | None) -> None:
+    """Refuse what a browser sends, and hosts that are not this loopback address (DNS rebinding).
+
+    `port` is None on the Unix socket, where no browser comes. Raises Refusal(bad_request, 403).
+    """
+    if request.version not in _VERSIONS:
+        raise Refusal("bad_request", "AgentWatch: this is no HTTP/1.1 request", status=400)
+    headers = request.headers
+    if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
+        raise Refusal("bad_request", "AgentWatch: browsers are not served", status=403)
+    if port is None:
+        return
+    hosts = headers.getall("Host", [])
+    allowed = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+    if len(hosts) != 1 or hosts[0].lower() not in allowed:
+        raise Refusal("bad_request", f"AgentWatch: the Host must be 127.0.0.1:{port}", status=403)
+
+
+async def read_body(request: web.BaseRequest, settings: DoorsSettings) -> bytes:
+    """The body, decoded, within its limits of size and time.
+
+    Raises Refusal(bad_request) with 400, 408, 413 or 415.
+    """
+    limit = settings.max_body_mb << 20
+    encodings = request.headers.getall("Content-Encoding", [])
+    encoding = encodings[0].strip().lower() if len(encodings) == 1 else ""
+    if len(encodings) > 1 or (encodings and encoding not in KNOWN):
+        raise Refusal(
+            "bad_request",
+            "AgentWatch: bodies are taken plain, in gzip, deflate or zstd",
+            status=415,
+        )
+    if (request.content_length or 0) > limit:
+        raise _too_long(settings)
+    body = await _read(request, limit, settings)
+    if encoding in ("", "identity"):
+        return body
+    try:
+        return await asyncio.to_thread(decode_whole, encoding, body, limit)
+    except Undecodable as error:
+        raise Refusal(
+            "bad_request", f"AgentWatch: the {encoding} body can't be decoded: {error}", status=413
+        ) from error
+
+
+async def _read(request: web.BaseRequest, limit: int, settings: DoorsSettings) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for piece in request.content.iter_any():
+                size += len(piece)
+                if size > limit:
+                    raise _too_long(settings)
+                pieces.append(piece)
+    except TimeoutError:
+        raise Refusal(
+            "bad_request", "AgentWatch: the body did not come in time", status=408
+        ) from None
+    except (web.RequestPayloadError, web.HTTPException) as error:
+        raise Refusal("bad_request", "AgentWatch: the body is not valid HTTP/1.1") from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_long(settings: DoorsSettings) -> Refusal:
+    return Refusal(
+        "bad_request",
+        f"AgentWatch: the body is over {settings.max_body_mb} MB ([doors] max_body_mb)",
+        status=413,
+    )
+
+
+def _peer(transport: asyncio.BaseTransport) -> tuple[int, int] | None:
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX or sys.platform != "linux":
+        return None
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _gid = struct.unpack("3i", raw)
+    return pid, uid

@@ -1,0 +1,110 @@
+"""One call that is out: its hold, its meter, and what it is charged when it ends, however it ends.
+
+Every way out of a flight leads through `settle` or `void`, and the ledger takes only the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from agentwatch.core.accounts import Session
+from agentwatch.core.estimate import Quote
+from agentwatch.core.money import round_up
+from agentwatch.core.prices import PriceBook
+from agentwatch.daemon.quoting import Charge, charge
+from agentwatch.store.store import Store
+from agentwatch.wire.dialect import Ask, Meter
+
+#: output tokens that a stream which goes on past its hold is given at a time, while there is money
+EXTENSION_TOKENS = (2048, 512, 128, 32, 8, 1)
+
+
+class OutOfMoney(Exception):
+    """A stream has used up its hold, and no account has money for more."""
+
+
+class Flight:
+    """A call from its hold to its one terminal entry."""
+
+    def __init__(
+        self, hold_id: str, session_id: str, ask: Ask, quoted: Quote, store: Store, book: PriceBook
+    ) -> None:
+        self.hold_id = hold_id
+        self.session_id = session_id
+        self.ask = ask
+        self.iteration = store.ledger.holds[hold_id].iteration
+        #: why the flight was ended from outside: client_gone, killed, stopping
+        self.ended_by: str | None = None
+        self._quoted = quoted
+        self._store = store
+        self._book = book
+        self.task: asyncio.Task[None] | None = None
+        self._paid_tokens = quoted.affordable(self.held) * max(1, ask.choices)
+
+    @property
+    def held(self) -> int:
+        """Nanos that are set aside for this call; 0 once it has ended."""
+        hold = self._store.ledger.holds.get(self.hold_id)
+        return hold.nanos if hold else 0
+
+    @property
+    def session(self) -> Session:
+        """The session that pays."""
+        return self._store.ledger.session(self.session_id)
+
+    def flies_in(self, task: asyncio.Task[None]) -> None:
+        """The task that is to be cancelled when the flight is ended from outside."""
+        self.task = task
+
+    def end(self, why: str) -> None:
+        """End the flight from outside; the first reason counts."""
+        if self.ended_by is None and self.task is not None and not self.task.done():
+            self.ended_by = why
+            self.task.cancel()
+
+    def pay_for(self, meter: Meter) -> None:
+        """Set more aside where the stream has certainly gone past what is held.
+
+        Raises OutOfMoney where the money is not there.
+        """
+        while self.ask.has_output and meter.output_floor > self._paid_tokens:
+            self._extend()
+
+    def _extend(self) -> None:
+        per_token = self._quoted.per_token // max(1, self.ask.choices)
+        for tokens in EXTENSION_TOKENS:
+            granted, _ = self._store.extend(self.hold_id, round_up(tokens * per_token))
+            if granted:
+                self._paid_tokens += tokens
+                return
+        raise OutOfMoney
+
+    def settle(self, meter: Meter) -> int:
+        """Charge what the answer cost, as far as it was read; nanos."""
+        return self._settle(charge(self.ask, self._quoted, self.held, meter, self._book))
+
+    def settle_in_doubt(self, rule: str) -> int:
+        """Charge a call whose answer never came: the whole hold, or its input alone."""
+        whole = rule == "hold" or not self.ask.has_output
+        nanos = self.held if whole else min(self.held, self._quoted.worst(0))
+        reason = "no answer came after it was sent"
+        return self._settle(
+            Charge(nanos, "estimate", self.ask.model, self.ask.input_bound, 0, reason)
+        )
+
+    def void(self, reason: str) -> None:
+        """Nothing was billed for sure."""
+        self._store.void(self.hold_id, reason)
+
+    def _settle(self, what: Charge) -> int:
+        outcome, _ = self._store.settle(
+            self.hold_id,
+            what.nanos,
+            what.basis,
+            model=what.model,
+            input_tokens=what.input_tokens,
+            output_tokens=what.output_tokens,
+            price_version=self._book.version,
+            reason=what.reason,
+        )
+        return outcome.nanos

@@ -1,0 +1,292 @@
+"""The one use case: hold -> forward -> meter -> settle. It decides the order of steps.
+
+Each call runs in a task of the daemon's own. A client that goes away does not end it at once: the
+answer is read on for a short while, so that its usage is seen; then it is aborted and charged by
+what was seen. Nothing is sent before its hold is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from agentwatch import tokens
+from agentwatch.core import accounts as acc
+from agentwatch.core import entries as e
+from agentwatch.core.accounts import Session
+from agentwatch.core.admission import Admitted, Policy, Refused, Waits
+from agentwatch.core.estimate import Quote
+from agentwatch.core.prices import PriceBook
+from agentwatch.daemon import words
+from agentwatch.daemon.events import Events, event_of
+from agentwatch.daemon.flight import Flight
+from agentwatch.daemon.quoting import priced, quote_for
+from agentwatch.daemon.relay import Client, Relay
+from agentwatch.daemon.tasks import Tasks
+from agentwatch.daemon.turnstile import Turnstile
+from agentwatch.daemon.upstream import Upstream
+from agentwatch.errors import BarredError, JournalUnavailable, Refusal
+from agentwatch.settings import Settings
+from agentwatch.store.store import Store, Written, new_hold_id
+from agentwatch.wire.dialect import Ask, Dialect, Request
+
+logger = logging.getLogger(__name__)
+
+
+class Call(Struct, frozen=True):
+    """One request of an agent, read: who asks, in which dialect, for what."""
+
+    session_id: str
+    dialect: Dialect
+    ask: Ask
+    request: Request
+    method: str
+    headers: Mapping[str, str]
+    #: the header that carries the credential, and what stands before the key in it
+    slot: tuple[str, str]
+
+
+class ProviderKeys(Protocol):
+    """Where the providers' keys are."""
+
+    def provider(self, name: str) -> str | None:
+        """This provider's key; None where nobody gave one."""
+        ...
+
+
+class Governor:
+    """Lets calls through, or not, and sees to it that each is paid for."""
+
+    def __init__(
+        self,
+        store: Store,
+        book: PriceBook,
+        upstreams: Mapping[str, Upstream],
+        keys: ProviderKeys,
+        settings: Settings,
+        tasks: Tasks,
+        events: Events,
+    ) -> None:
+        self.store = store
+        self.book = book
+        self.events = events
+        #: calls that governance did not fully cover, by cause, since this process began
+        self.passes: dict[str, int] = {}
+        self._upstreams = upstreams
+        self._keys = keys
+        self._settings = settings
+        self._tasks = tasks
+        self._turnstile = Turnstile()
+        self._flights: dict[str, set[Flight]] = {}
+        self._policy = Policy(
+            useful_output_tokens=settings.enforcement.useful_output_tokens,
+            min_output_tokens=settings.enforcement.min_output_tokens,
+            clamp=settings.enforcement.clamp,
+        )
+        store.listen(self._heard)
+
+    @property
+    def calls(self) -> int:
+        """Calls that are out."""
+        return sum(len(flights) for flights in self._flights.values())
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for money."""
+        return len(self._turnstile)
+
+    async def serve(self, call: Call, client: Client) -> None:
+        """See one call through to its end. Raises Refusal before anything was sent."""
+        session = self.store.ledger.session(call.session_id)
+        _check_state(session)
+        key = self._keys.provider(call.ask.provider)
+        if key is None:
+            raise Refusal("unknown_credential", words.no_provider_key(call.ask.provider))
+        relay = Relay(
+            self._upstreams[call.ask.provider],
+            client,
+            call,
+            (call.slot[0], call.slot[1] + key),
+            self._settings.enforcement.in_doubt,
+        )
+        if call.ask.free:
+            await relay.pass_on()
+            return
+        work = self._tasks.spawn(self._govern(session, call, relay), f"call of {session.name}")
+        client.when_gone(lambda: self._gone(work))
+        await asyncio.shield(work)
+
+    def end_calls(self, why: str, session_id: str | None = None) -> None:
+        """End the calls that are out, of one session or all."""
+        for name, flights in list(self._flights.items()):
+            if session_id in (None, name):
+                for flight in list(flights):
+                    flight.end(why)
+
+    # ---- one call
+
+    async def _govern(self, session: Session, call: Call, relay: Relay) -> None:
+        price = priced(call.ask, self.book)
+        auto_tier = self._settings.provider(call.ask.provider).auto_tier
+        quoted = quote_for(call.ask, price, auto_tier)
+        quoted = await self._sharpened(session, call, quoted, auto_tier)
+        hold_id = new_hold_id()
+        verdict, written = await self._admit(session, call.ask, quoted, hold_id)
+        flight = Flight(hold_id, session.name, call.ask, quoted, self.store, self.book)
+        flight.flies_in(_this_task())
+        flights = self._flights.setdefault(session.name, set())
+        flights.add(flight)
+        try:
+            await self._until_written(session, written)
+            await relay.fly(flight, verdict.limit, lambda: session.room)
+        finally:
+            # nothing was sent yet where this finds the hold open
+            flight.void("not sent")
+            flights.discard(flight)
+            if not flights:
+                self._flights.pop(session.name, None)
+
+    async def _admit(
+        self, session: Session, ask: Ask, quoted: Quote, hold_id: str
+    ) -> tuple[Admitted, Written]:
+        first = True
+
+        def attempt(may_wait: bool) -> tuple[Admitted | Refused, Written] | Waits:
+            nonlocal first
+            was_first, first = first, False
+            try:
+                verdict, written = self.store.hold(
+                    session.name,
+                    quoted,
+                    self._policy,
+                    hold_id,
+                    provider=ask.provider,
+                    model=ask.model,
+                    may_wait=may_wait,
+                )
+            except BarredError as error:
+                if error.state == acc.PAUSED and may_wait and not was_first:
+                    return Waits(session.id, 0)
+                raise Refusal(
+                    f"session_{error.state}", words.barred(session, error.state)
+                ) from None
+            return verdict if isinstance(verdict, Waits) else (verdict, written)
+
+        charged = acc.charged_accounts(session, self.store.now())
+        self._check_journal(session)
+        verdict, written = await self._turnstile.pass_through(
+            charged, attempt, self._settings.enforcement.hold_wait_s
+        )
+        if isinstance(verdict, Refused):
+            self.store.touch(session)
+            message = words.exceeded(self.store.ledger, session, verdict)
+            self._tell_refusal(session, "agent_budget_exceeded", message)
+            raise Refusal("agent_budget_exceeded", message)
+        return verdict, written
+
+    async def _sharpened(
+        self, session: Session, call: Call, quoted: Quote, auto_tier: str | None
+    ) -> Quote:
+        """The quote, by counted tokens where the bound in bytes does not fit and the count may."""
+        if not call.ask.has_output or tokens.tokenizer_of(call.ask.model) is None:
+            return quoted
+        charged = acc.charged_accounts(session, self.store.now())
+        purses = self.store.ledger.purses(session, charged)
+        wanted = quoted.asked or self._policy.useful_output_tokens
+        if all(quoted.worst(wanted) <= purse.free for purse in purses):
+            return quoted
+        text = call.request.text()
+        counted = None if text is None else await asyncio.to_thread(tokens.count, text)
+        if counted is None or counted + call.ask.input_overhead >= call.ask.input_bound:
+            return quoted
+        price = priced(call.ask, self.book)
+        return quote_for(call.ask, price, auto_tier, counted + call.ask.input_overhead)
+
+    # ---- a journal that can't be written
+
+    def _fails_open(self, session: Session) -> bool:
+        if session.fail_open is not None:
+            return session.fail_open
+        return self._settings.enforcement.fail_open
+
+    def _check_journal(self, session: Session) -> None:
+        try:
+            self.store.check_room()
+            if self.store.failed is not None and not self._fails_open(session):
+                raise JournalUnavailable(str(self.store.failed))
+        except JournalUnavailable as error:
+            raise Refusal("governance_unavailable", words.unavailable(error)) from error
+
+    async def _until_written(self, session: Session, written: Written) -> None:
+        try:
+            await written
+        except JournalUnavailable as error:
+            if not self._fails_open(session):
+                raise Refusal("governance_unavailable", words.unavailable(error)) from error
+            self._count_pass(session, "undurable")
+
+    def _count_pass(self, session: Session, cause: str) -> None:
+        if not self.passes.get(cause):
+            logger.error("calls pass without a durable hold (%s): %s", cause, self.store.failed)
+        self.passes[cause] = self.passes.get(cause, 0) + 1
+        session.passes[cause] = session.passes.get(cause, 0) + 1
+
+    # ---- what happens meanwhile
+
+    def _gone(self, work: asyncio.Task[None]) -> None:
+        """The client went away: what waits is ended at once, what is out is read on a while."""
+        for flights in self._flights.values():
+            for flight in flights:
+                if flight.task is work:
+                    asyncio.get_running_loop().call_later(
+                        self._settings.enforcement.drain_s, flight.end, "client_gone"
+                    )
+                    return
+        work.cancel()
+
+    def _tell_refusal(self, session: Session, reason: str, message: str) -> None:
+        self.events.tell(
+            {
+                "kind": "refusal",
+                "at": self.store.now(),
+                "session_id": session.name,
+                "reason": reason,
+                "message": message,
+            }
+        )
+
+    def _heard(self, entry: e.AnyEntry) -> None:
+        """An entry was applied: wake who waits for its money, end what it forbids, tell."""
+        if isinstance(entry, (e.Settled, e.Voided)):
+            ended = self.store.ledger.ended[entry.hold]
+            self._turnstile.wake(ended.accounts)
+            session_id = ended.session
+        elif isinstance(entry, e.StateSet):
+            self._turnstile.wake_all(acc.session_account(entry.session))
+            if entry.state == acc.KILLED:
+                self.end_calls("killed", entry.session)
+            session_id = entry.session
+        elif isinstance(entry, e.CeilingSet):
+            account = self.store.ledger.touched(entry)[0]
+            self._turnstile.wake_all(account.id)
+            session_id = account.name if isinstance(account, Session) else ""
+        else:
+            return
+        event = event_of(entry, session_id)
+        if event is not None:
+            self.events.tell(event)
+
+
+def _check_state(session: Session) -> None:
+    if session.state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
+        raise Refusal(f"session_{session.state}", words.barred(session, session.state))
+
+
+def _this_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

@@ -1,0 +1,234 @@
+"""The serving process: the only place where all rooms meet.
+
+Started by the supervisor with listening sockets, the providers' keys and a pipe on which it says
+that it serves. SIGTERM ends it: new calls wait in the sockets' backlog for the next process, those
+that are out may end within their grace, and what is left is settled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from agentwatch import __version__
+from agentwatch.core.prices import PriceBook
+from agentwatch.daemon import log
+from agentwatch.daemon.control import Control
+from agentwatch.daemon.doors import Door
+from agentwatch.daemon.events import Events
+from agentwatch.daemon.governor import Governor
+from agentwatch.daemon.hygiene import not_dumpable, raise_file_limit
+from agentwatch.daemon.keys import Keys
+from agentwatch.daemon.proxy import Proxy
+from agentwatch.daemon.tasks import Tasks
+from agentwatch.daemon.upstream import Upstream, open_session
+from agentwatch.errors import AgentWatchError
+from agentwatch.pricing import load_book
+from agentwatch.settings import Settings, load_settings
+from agentwatch.store.sqlite import SqliteJournal
+from agentwatch.store.store import Store
+from agentwatch.upstreams import PROVIDERS
+from agentwatch.wire.dialect import Dialect
+from agentwatch.wire.openai import OpenAI
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 4096
+#: the key file and the price list are looked at so often
+KEYS_CHECK_S = 0.5
+PRICES_CHECK_S = 600.0
+#: sysexits' EX_CONFIG: starting again would fail again
+EXIT_CONFIG = 78
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM; the process's exit code."""
+    not_dumpable()
+    arguments = _arguments(argv)
+    try:
+        settings = load_settings()
+        settings.paths.prepare()
+        keys = _keys(settings, arguments.keys_fd)
+        log.configure(settings.log.level, keys.values())
+        raise_file_limit()
+        _run(_serve(settings, keys, arguments))
+    except AgentWatchError as error:
+        print(f"agentwatch: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return EXIT_CONFIG if error.exit_code in (2, EXIT_CONFIG) else 1
+    return 0
+
+
+def dialects() -> dict[str, Dialect]:
+    """Every wire that is spoken, by its provider's name."""
+    return {dialect.name: dialect for dialect in (OpenAI(),)}
+
+
+def book_of(settings: Settings) -> PriceBook:
+    """The price book of this home. Reads files; takes half a second when it must be compiled."""
+    book = load_book(
+        settings.paths.cache_dir,
+        settings.paths.prices_file,
+        upstreams={name: settings.upstream(name) for name in PROVIDERS},
+    )
+    return book.with_unknown(settings.prices.unknown_nanos_per_mtok)
+
+
+def _run(serving: Any) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(serving)
+    else:
+        uvloop.run(serving)
+
+
+async def _serve(settings: Settings, keys: Keys, arguments: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    store = Store(SqliteJournal(settings.paths.ledger, settings.ledger.durability))
+    for outcome in await store.open():
+        logger.warning("settled after a crash: hold %s of %s", outcome.hold, outcome.session)
+    tasks = Tasks()
+    async with open_session() as session:
+        spoken = dialects()
+        ways = {name: Upstream(name, settings.upstream(name), session) for name in spoken}
+        governor = Governor(store, book_of(settings), ways, keys, settings, tasks, Events())
+        daemon = Daemon(governor, spoken, keys, settings, tasks)
+        await daemon.listen(arguments.port_fd, arguments.socket_fd)
+        _say_ready(arguments.ready_fd)
+        await stop.wait()
+        await daemon.stop(settings.daemon.stop_grace_s)
+    await store.close()
+
+
+class Daemon:
+    """The doors, and what goes on behind them while they are open."""
+
+    def __init__(
+        self,
+        governor: Governor,
+        spoken: dict[str, Dialect],
+        keys: Keys,
+        settings: Settings,
+        tasks: Tasks,
+    ) -> None:
+        self._governor = governor
+        self._keys = keys
+        self._settings = settings
+        self._tasks = tasks
+        self._proxy = Proxy(governor, spoken, keys, settings)
+        self._control = Control(governor, keys, settings, self.about)
+        self._port = 0
+        self._started_at = time.time()
+        self._servers: list[asyncio.Server] = []
+        self._doors: list[Door] = []
+        self._chores: list[asyncio.Task[None]] = []
+
+    def about(self) -> dict[str, Any]:
+        """Who serves, and where."""
+        paths = self._settings.paths
+        return {
+            "running": True,
+            "pid": os.getpid(),
+            "port": self._port,
+            "socket": str(paths.socket),
+            "version": __version__,
+            "state_url": f"sqlite:{paths.ledger}",
+            "started_at": self._started_at,
+            "prices": self._governor.book.version,
+        }
+
+    async def listen(self, port_fd: int, socket_fd: int) -> None:
+        """Open the doors on sockets that listen already."""
+        loop = asyncio.get_running_loop()
+        port_socket, unix_socket = socket.socket(fileno=port_fd), socket.socket(fileno=socket_fd)
+        for sock in (port_socket, unix_socket):
+            sock.setblocking(False)
+        self._port = port_socket.getsockname()[1]
+        on_port = Door(self._handler(self._port), self._settings.doors)
+        on_socket = Door(self._handler(None), self._settings.doors)
+        self._doors = [on_port, on_socket]
+        self._servers = [
+            await loop.create_server(on_port, sock=port_socket, backlog=BACKLOG),
+            await loop.create_unix_server(on_socket, sock=unix_socket, backlog=BACKLOG),
+        ]
+        self._chores = [
+            self._tasks.spawn(self._watch_keys(), "keys"),
+            self._tasks.spawn(self._watch_prices(), "prices"),
+        ]
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls, let those that are out end, end and settle what is left."""
+        for server in self._servers:
+            server.close()
+        for chore in self._chores:
+            chore.cancel()
+        for door in self._doors:
+            door.pre_shutdown()
+        await self._tasks.wait(grace_s)
+        self._governor.end_calls("stopping")
+        await self._tasks.end(5.0)
+        for door in self._doors:
+            await door.shutdown(1.0)
+
+    def _handler(self, port: int | None) -> Any:
+        proxy, control = self._proxy, self._control
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            target = proxy.target(request.raw_path)
+            if target is not None:
+                return await proxy.handle(request, target, port)
+            return await control.handle(request, port)
+
+        return handle
+
+    async def _watch_keys(self) -> None:
+        while True:
+            await asyncio.sleep(KEYS_CHECK_S)
+            await asyncio.to_thread(self._keys.refresh)
+
+    async def _watch_prices(self) -> None:
+        """Dated prices change on their day, without a restart."""
+        while True:
+            await asyncio.sleep(PRICES_CHECK_S)
+            stale_at = self._governor.book.stale_at
+            if stale_at is not None and time.time() >= stale_at:
+                self._governor.book = await asyncio.to_thread(book_of, self._settings)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="agentwatch.daemon.main")
+    for name in ("--port-fd", "--socket-fd", "--keys-fd", "--ready-fd"):
+        parser.add_argument(name, type=int, required=True)
+    return parser.parse_args(argv)
+
+
+def _keys(settings: Settings, descriptor: int) -> Keys:
+    with os.fdopen(descriptor, "rb") as pipe:
+        handed = json.loads(pipe.read() or b"{}")
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Keys(settings.paths.keys_file, handed, Path(folder) if folder else None)
+
+
+def _say_ready(descriptor: int) -> None:
+    with contextlib.suppress(OSError), os.fdopen(descriptor, "wb") as pipe:
+        pipe.write(json.dumps({"pid": os.getpid()}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What a request costs at most, and what an answer cost: the wire's Ask meets the price book."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from agentwatch.core.estimate import Quote, quote
+from agentwatch.core.prices import (
+    DEFAULT_TIER,
+    ModelPrice,
+    PriceBook,
+    Unpriced,
+    billed_input,
+    cost,
+    reachable_tiers,
+    worst_rates,
+)
+from agentwatch.core.usage import Usage
+from agentwatch.errors import Refusal
+from agentwatch.wire.dialect import Ask, Meter
+
+#: a report of more tokens than any model can handle in one call is no report
+ABSURD_TOKENS = 50_000_000
+
+
+class Charge(Struct, frozen=True):
+    """What a call cost: nanos, on which basis (usage | estimate), by which model and tokens."""
+
+    nanos: int
+    basis: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    reason: str = ""
+
+
+def priced(ask: Ask, book: PriceBook) -> ModelPrice:
+    """The price of the model that was asked for. Raises Refusal(model_not_priced)."""
+    price = book.find(ask.provider, ask.model)
+    if price is None:
+        raise Refusal(
+            "model_not_priced",
+            f"{ask.provider} model {ask.model[:80]!r} has no known price, so it can't be held to "
+            "a ceiling: give it one in prices.toml (`agentwatch prices show MODEL` tells where), "
+            "or set [prices] unknown_usd_per_mtok",
+        )
+    return price
+
+
+def quote_for(
+    ask: Ask, price: ModelPrice, auto_tier: str | None, input_tokens: int | None = None
+) -> Quote:
+    """The request's worst case. `input_tokens`, where they were counted, replace the bound.
+
+    Raises Refusal(model_not_priced) where some part of it has no price or no bound.
+    """
+    bound = ask.input_bound if input_tokens is None else input_tokens
+    if ask.input_by_reference:
+        bound += _window(ask, price)
+    try:
+        tiers = reachable_tiers(price, ask.service_tier, auto_tier)
+        input_rate, output_rate = worst_rates(
+            price,
+            bound,
+            tiers,
+            ask.audio_in,
+            ask.audio_out,
+            ask.has_output,
+            ask.cache_write_long,
+        )
+        fees = sum(_fee(price, name) * count for name, count in ask.tool_calls.items())
+    except Unpriced as error:
+        raise Refusal("model_not_priced", f"{error}: give it one in prices.toml") from None
+    return quote(
+        input_bound=bound,
+        input_rate=input_rate,
+        output_rate=output_rate,
+        choices=ask.choices,
+        asked=ask.output_limit,
+        model_max=price.most_output,
+        has_output=ask.has_output,
+        extra_output=ask.extra_output,
+        fees_nanos=fees,
+    )
+
+
+def charge(ask: Ask, quoted: Quote, held: int, meter: Meter, book: PriceBook) -> Charge:
+    """What an answer that was read to its end, or as far as it came, cost.
+
+    Reported usage counts, by the model and tier that answered. Where there is none, or none that
+    can be meant, the input at its bound and the output that was seen, counted generously; never
+    more than the hold.
+    """
+    usage = meter.usage
+    if usage is None or usage.input_tokens + usage.output_tokens > ABSURD_TOKENS:
+        reason = "no usage was reported" if usage is None else "the usage reported is absurd"
+        return _estimated(ask, quoted, held, meter, reason)
+    price = book.find(ask.provider, meter.model or ask.model) or book.find(ask.provider, ask.model)
+    nanos = None if price is None else _cost(price, usage, ask, meter)
+    model = meter.model if price is not None and meter.model else ask.model
+    if nanos is None:
+        return Charge(held, "estimate", model, usage.input_tokens, usage.output_tokens, "unpriced")
+    if ask.has_output and usage.output_tokens < meter.output_floor:
+        estimated = _estimated(ask, quoted, held, meter, "more was streamed than was reported")
+        return max(estimated, Charge(nanos, *_tail(estimated)), key=lambda each: each.nanos)
+    return Charge(nanos, "usage", model, billed_input(usage), usage.output_tokens)
+
+
+def _tail(of: Charge) -> tuple[str, str, int, int, str]:
+    return of.basis, of.model, of.input_tokens, of.output_tokens, of.reason
+
+
+def _cost(price: ModelPrice, usage: Usage, ask: Ask, meter: Meter) -> int | None:
+    """By the tier that answered; where it does not say, the dearer of the asked and default."""
+    asked = ask.service_tier if ask.service_tier not in (None, "auto") else None
+    tiers = {meter.service_tier} if meter.service_tier else {asked, DEFAULT_TIER}
+    try:
+        return max(cost(price, usage, tier) for tier in tiers)
+    except Unpriced:
+        return None
+
+
+def _estimated(ask: Ask, quoted: Quote, held: int, meter: Meter, reason: str) -> Charge:
+    output = meter.output_ceiling if ask.has_output else 0
+    worst = quoted.worst(-(-output // max(1, ask.choices)))
+    return Charge(min(worst, held), "estimate", ask.model, ask.input_bound, output, reason)
+
+
+def _window(ask: Ask, price: ModelPrice) -> int:
+    if price.context_window is None:
+        raise Refusal(
+            "model_not_priced",
+            "this request refers to input that is kept at the provider, and the context window "
+            f"of {ask.model[:80]!r} is not known, so its size has no bound: send the input itself",
+        )
+    return price.context_window
+
+
+def _fee(price: ModelPrice, name: str) -> int:
+    if name not in price.fees:
+        raise Unpriced(f"the hosted tool {name!r} has no fee for {price.model}")
+    return price.fees[name]

@@ -1,0 +1,309 @@
+"""One call's way out and its answer's way back, with the meter in between.
+
+Whatever ends it (the provider, the client, a kill, the money, this process), the flight is
+settled or voided first, and then the client is told as far as it can be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from agentwatch.core.money import usd_text
+from agentwatch.daemon import words
+from agentwatch.daemon.encodings import Decoder, Undecodable, decoder
+from agentwatch.daemon.flight import Flight, OutOfMoney
+from agentwatch.daemon.upstream import Answer, Lost, NotSent, Upstream
+from agentwatch.wire.dialect import Meter
+
+if TYPE_CHECKING:
+    from agentwatch.daemon.governor import Call
+
+logger = logging.getLogger(__name__)
+
+#: an answer that is not streamed is kept up to this size, so that its cost can go before it
+WHOLE_LIMIT = 32 << 20
+#: the last word to a client may take so long
+LAST_WORD_S = 2.0
+
+Room = Callable[[], int | None]
+
+
+class ClientGone(Exception):
+    """The client does not take any more bytes."""
+
+
+class Client(Protocol):
+    """Who gets the answer. All methods but `when_gone` raise ClientGone."""
+
+    def when_gone(self, do: Callable[[], None]) -> None:
+        """Call `do` when the client has gone away; at once where it has already."""
+        ...
+
+    async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send a whole answer."""
+        ...
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Begin an answer of unknown length."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send some more of it."""
+        ...
+
+    async def finish(self) -> None:
+        """It is complete."""
+        ...
+
+    def break_off(self) -> None:
+        """Close the connection, so that the answer can't be taken for complete."""
+        ...
+
+
+class Relay:
+    """Carries one call."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        client: Client,
+        call: Call,
+        credential: tuple[str, str],
+        in_doubt: str,
+    ) -> None:
+        self._upstream = upstream
+        self._client = client
+        self._call = call
+        self._credential = credential
+        self._in_doubt = in_doubt
+        self._client_lost = False
+        self._started = False
+
+    async def pass_on(self) -> None:
+        """A call that costs nothing: there and back."""
+        try:
+            answer = await self._send(None)
+        except (NotSent, Lost) as error:
+            await self._answer_badly(str(error), {})
+            return
+        await self._copy(answer, {"x-agentwatch-session-id": self._call.session_id})
+
+    async def fly(self, flight: Flight, limit: int | None, room: Room) -> None:
+        """A call that is paid for. When this returns the flight is settled or voided."""
+        headers = _headers(flight, limit)
+        answer: Answer | None = None
+        try:
+            answer = await self._send(limit)
+            if answer.status >= 300:
+                flight.void(f"refused by the provider: {answer.status}")
+                await self._copy(answer, headers)
+            elif answer.is_stream:
+                await self._stream(flight, answer, headers)
+            else:
+                await self._whole(flight, answer, headers, room)
+        except NotSent as error:
+            flight.void("never sent")
+            await self._answer_badly(str(error), headers)
+        except Lost as error:
+            flight.settle_in_doubt(self._in_doubt)
+            await self._answer_badly(str(error), headers)
+        except asyncio.CancelledError:
+            await self._ended(flight, headers)
+        except ClientGone:
+            flight.settle_in_doubt(self._in_doubt)
+        finally:
+            if answer is not None:
+                answer.abort()
+
+    async def _send(self, limit: int | None) -> Answer:
+        call = self._call
+        return await self._upstream.send(
+            call.method,
+            call.ask.upstream_path,
+            call.headers,
+            self._credential,
+            call.request.body(limit),
+        )
+
+    # ---- answers
+
+    async def _copy(self, answer: Answer, headers: Mapping[str, str]) -> None:
+        """An answer that is not metered, as it comes."""
+        try:
+            await self._client.start(answer.status, {**answer.passed_headers(), **headers})
+            async for chunk in answer.chunks():
+                await self._client.write(chunk)
+            await self._client.finish()
+        except Lost:
+            self._client.break_off()
+        except ClientGone:
+            pass
+        finally:
+            answer.abort()
+
+    async def _whole(
+        self, flight: Flight, answer: Answer, headers: dict[str, str], room: Room
+    ) -> None:
+        meter = self._call.request.meter(streamed=False)
+        unpack = _Unpack(answer, meter)
+        kept = bytearray()
+        async for chunk in answer.chunks():
+            unpack.feed(chunk)
+            if self._started:
+                await self._write(chunk)
+                continue
+            kept += chunk
+            if len(kept) > WHOLE_LIMIT:
+                await self._start(answer, headers)
+                await self._write(bytes(kept))
+                kept.clear()
+        meter.close()
+        cost = flight.settle(meter)
+        if self._started:
+            await self._finish()
+            return
+        headers["x-agentwatch-cost-usd"] = usd_text(cost)
+        left = room()
+        if left is not None:
+            headers["x-agentwatch-remaining-usd"] = usd_text(max(0, left))
+        await self._client.whole(answer.status, {**answer.passed_headers(), **headers}, bytes(kept))
+
+    async def _stream(self, flight: Flight, answer: Answer, headers: dict[str, str]) -> None:
+        meter = self._call.request.meter(streamed=True)
+        unpack = _Unpack(answer, meter)
+        try:
+            await self._start(answer, headers, plain=unpack.encoded)
+            async for chunk in answer.chunks():
+                out = unpack.feed(chunk)
+                flight.pay_for(meter)
+                if out:
+                    await self._write(out)
+            rest = meter.close()
+        except OutOfMoney:
+            flight.settle(meter)
+            await self._last_word("agent_budget_exceeded", words.cut(flight.session))
+        except Lost:
+            flight.settle(meter)
+            self._client.break_off()
+        except asyncio.CancelledError:
+            flight.settle(meter)
+            raise
+        else:
+            flight.settle(meter)
+            if rest:
+                await self._write(rest)
+            await self._finish()
+
+    # ---- endings
+
+    async def _ended(self, flight: Flight, headers: Mapping[str, str]) -> None:
+        """Ended from outside: settle what is not settled yet, and say why."""
+        if self._call.ask.stream and self._started:
+            pass
+        elif self._call.ask.stream and flight.ended_by == "client_gone":
+            flight.settle(self._call.request.meter(streamed=True))
+        else:
+            flight.settle_in_doubt(self._in_doubt)
+        if flight.ended_by == "killed":
+            await self._last_word("session_killed", words.barred(flight.session, "killed"), headers)
+        elif flight.ended_by == "stopping":
+            await self._last_word("governance_unavailable", words.stopping(), headers)
+
+    async def _last_word(
+        self, reason: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """End the answer with the provider's own kind of error."""
+        if self._client_lost:
+            return
+        dialect, api = self._call.dialect, self._call.ask.api
+        try:
+            async with asyncio.timeout(LAST_WORD_S):
+                if self._started:
+                    await self._client.write(dialect.stream_error(api, reason, message))
+                    await self._client.finish()
+                else:
+                    status, body = dialect.refusal(reason, message)
+                    told = {**(headers or {}), **refusal_headers(reason)}
+                    await self._client.whole(status, told, body)
+        except (ClientGone, TimeoutError):
+            self._client.break_off()
+
+    async def _answer_badly(self, message: str, headers: Mapping[str, str]) -> None:
+        """The provider could not be reached, or fell silent."""
+        if self._started:
+            self._client.break_off()
+            return
+        _, body = self._call.dialect.refusal("upstream_failed", f"AgentWatch: {message}", 502)
+        try:
+            await self._client.whole(502, {**headers, "Content-Type": "application/json"}, body)
+        except ClientGone:
+            pass
+
+    # ---- the client, who may be gone while the answer is still read
+
+    async def _start(
+        self, answer: Answer, headers: Mapping[str, str], *, plain: bool = False
+    ) -> None:
+        passed = answer.passed_headers()
+        if plain:
+            passed.popall("Content-Encoding", None)
+        self._started = True
+        await self._try(self._client.start(answer.status, {**passed, **headers}))
+
+    async def _write(self, data: bytes) -> None:
+        if not self._client_lost:
+            await self._try(self._client.write(data))
+
+    async def _finish(self) -> None:
+        if not self._client_lost:
+            await self._try(self._client.finish())
+
+    async def _try(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except ClientGone:
+            self._client_lost = True
+
+
+class _Unpack:
+    """Feeds a meter with an answer's decoded bytes; what comes out is for the client."""
+
+    def __init__(self, answer: Answer, meter: Meter) -> None:
+        encoding = answer.headers.get("Content-Encoding", "")
+        self._decoder: Decoder | None = decoder(encoding)
+        self.encoded = encoding.lower() not in ("", "identity") and self._decoder is not None
+        self._meter = meter
+
+    def feed(self, chunk: bytes) -> bytes:
+        if self._decoder is None:
+            return chunk
+        try:
+            return self._meter.feed(self._decoder.feed(chunk))
+        except Undecodable as error:
+            # the meter sees no more of it; the call is then charged by the estimate
+            logger.warning("an answer can't be decoded: %s", error)
+            self._decoder = None
+            return b""
+
+
+def refusal_headers(reason: str) -> dict[str, str]:
+    """What goes with every refusal: no client is to ask again."""
+    return {
+        "Content-Type": "application/json",
+        "x-should-retry": "false",
+        "x-agentwatch-denied": reason,
+    }
+
+
+def _headers(flight: Flight, limit: int | None) -> dict[str, str]:
+    headers = {
+        "x-agentwatch-session-id": flight.session_id,
+        "x-agentwatch-iteration": str(flight.iteration),
+        "x-agentwatch-request-id": flight.hold_id,
+    }
+    if limit is not None:
+        headers["x-agentwatch-clamped"] = str(limit)
+    return headers

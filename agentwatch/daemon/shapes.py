@@ -1,0 +1,85 @@
+"""The JSON that the people's door gives out: sessions, budgets, status (contract.md, Shapes)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentwatch.core.accounts import Account, Session, month_account
+from agentwatch.core.ledger import Ledger
+from agentwatch.core.money import to_usd
+
+SCHEMA_VERSION = 1
+
+
+def session_shape(session: Session) -> dict[str, Any]:
+    """A session as everybody sees it; its tokens are not in it."""
+    return {
+        "session_id": session.name,
+        "state": session.state,
+        "mode": session.mode,
+        "project": session.project,
+        "team": session.team,
+        "on_anomaly": session.on_anomaly,
+        "budget_usd": _usd(session.ceiling),
+        **_money(session),
+        "iterations": session.iterations,
+        "input_tokens": session.input_tokens,
+        "output_tokens": session.output_tokens,
+        "prompt_tokens_window": list(session.prompt_tokens_window),
+        "models": list(session.by_model),
+        "by_model": {
+            model: {
+                "calls": totals.calls,
+                "input_tokens": totals.input_tokens,
+                "output_tokens": totals.output_tokens,
+                "cost_usd": to_usd(totals.nanos),
+            }
+            for model, totals in session.by_model.items()
+        },
+        "refusals": session.refusals,
+        "estimated": session.estimated,
+        "longest_call_s": round(session.longest_call_s, 3),
+        "fail_open": dict(session.passes),
+        "risks": {},
+        "alerts": [],
+        "opened_at": session.opened_at,
+        "last_call_at": session.last_call_at,
+        "expires_at": session.expires_at,
+    }
+
+
+def budgets_shape(ledger: Ledger, at: float) -> list[dict[str, Any]]:
+    """Every budget above the session that was set or charged, in this month (UTC)."""
+    names = dict.fromkeys(ledger.monthly)
+    names.update(
+        (account.id.rpartition("@")[0], None)
+        for account in ledger.accounts.values()
+        if "@" in account.id and not isinstance(account, Session)
+    )
+    return [budget_shape(ledger, name, at) for name in sorted(names)]
+
+
+def budget_shape(ledger: Ledger, name: str, at: float) -> dict[str, Any]:
+    """One budget in this month."""
+    month = month_account(name, at)
+    account = ledger.account(month)
+    return {
+        "name": name,
+        "month": month.rpartition("@")[2],
+        "monthly_usd": _usd(account.ceiling),
+        **_money(account),
+    }
+
+
+def _money(account: Account) -> dict[str, float | None]:
+    free = account.free
+    return {
+        "settled_usd": to_usd(account.settled),
+        "held_usd": to_usd(account.held),
+        "remaining_usd": None if free is None else to_usd(max(0, free)),
+        "overdraft_usd": to_usd(account.overdraft),
+    }
+
+
+def _usd(nanos: int | None) -> float | None:
+    return None if nanos is None else to_usd(nanos)

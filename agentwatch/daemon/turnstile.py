@@ -1,0 +1,104 @@
+"""Calls that wait for money: first come, first served on each account.
+
+A call whose worst case would fit if other calls' open holds came to nothing waits until one of
+them ends, a ceiling is raised, or its time is up. A call that comes while others wait for the same
+account gets in line behind them, so that small calls can't starve a big one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from agentwatch.core.admission import Waits
+
+T = TypeVar("T")
+
+
+class _Waiter:
+    __slots__ = ("account", "charged", "ticket", "wake")
+
+    def __init__(self, ticket: int, charged: tuple[str, ...]) -> None:
+        self.ticket = ticket
+        self.charged = charged
+        self.account = ""
+        self.wake = asyncio.Event()
+
+
+class Turnstile:
+    """The lines before all accounts."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[_Waiter]] = {}
+        self._tickets = itertools.count()
+
+    def __len__(self) -> int:
+        return sum(len(line) for line in self._lines.values())
+
+    async def pass_through(
+        self, charged: tuple[str, ...], attempt: Callable[[bool], T | Waits], wait_s: float
+    ) -> T:
+        """Call `attempt(may_wait)` until it no longer answers Waits, and return its answer.
+
+        It is called when something changed, in the order in which the callers came; after
+        `wait_s` seconds for the last time, with may_wait False. What it raises goes through.
+        """
+        waiter = _Waiter(next(self._tickets), charged)
+        ahead = next((account for account in charged if self._lines.get(account)), None)
+        verdict: T | Waits = Waits(ahead, 0) if ahead is not None else attempt(True)
+        if not isinstance(verdict, Waits):
+            return verdict
+        try:
+            async with asyncio.timeout(wait_s):
+                while isinstance(verdict, Waits):
+                    self._stand(waiter, verdict.account)
+                    await waiter.wake.wait()
+                    waiter.wake.clear()
+                    verdict = attempt(True)
+                return verdict
+        except TimeoutError:
+            last = attempt(False)
+            assert not isinstance(last, Waits)
+            return last
+        finally:
+            self._leave(waiter)
+
+    def wake(self, accounts: Iterable[str]) -> None:
+        """Money may be there on these accounts: let the first in each line try."""
+        for account in accounts:
+            line = self._lines.get(account)
+            if line:
+                line[0].wake.set()
+
+    def wake_all(self, account: str) -> None:
+        """All calls that are charged to this account must look again, wherever they wait: its
+        state or its ceiling was changed."""
+        for line in self._lines.values():
+            for waiter in line:
+                if account in waiter.charged:
+                    waiter.wake.set()
+
+    def _stand(self, waiter: _Waiter, account: str) -> None:
+        if waiter.account == account:
+            return
+        self._leave(waiter)
+        waiter.account = account
+        line = self._lines.setdefault(account, [])
+        line.append(waiter)
+        line.sort(key=lambda other: other.ticket)
+        if line[0] is waiter:
+            waiter.wake.set()
+
+    def _leave(self, waiter: _Waiter) -> None:
+        line = self._lines.get(waiter.account)
+        if line is None or waiter not in line:
+            return
+        was_first = line[0] is waiter
+        line.remove(waiter)
+        if not line:
+            del self._lines[waiter.account]
+        elif was_first:
+            line[0].wake.set()
+        waiter.account = ""
