@@ -1,0 +1,75 @@
+"""Fixtures of the end-to-end tests: `home`, `standin`, `daemon`, `start_daemon` (see harness.py).
+
+Starting a daemon takes a second: `standin` and `daemon` are made once for a module, and what each
+test left behind in the stand-in's books is gone before the next. A test that wants its daemon set
+up otherwise, or kills it, starts one of its own with `start_daemon`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from harness import Daemon, environment
+
+from agentwatch.standin.process import StandinProcess
+
+
+def _new_home(stack: ExitStack) -> Path:
+    # pytest's own folders are too deep for a Unix socket's path
+    home = Path(tempfile.mkdtemp(prefix="aw-"))
+    stack.callback(shutil.rmtree, home, ignore_errors=True)
+    return home
+
+
+def _start(stack: ExitStack, standin: StandinProcess, **settings: str) -> Daemon:
+    home = _new_home(stack)
+    daemon = Daemon(home, environment(home, standin, **settings))
+    stack.callback(daemon.down)  # before it is up: a start that fails half-way is ended as well
+    daemon.up()
+    return daemon
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A new home with a short path."""
+    with ExitStack() as stack:
+        yield _new_home(stack)
+
+
+@pytest.fixture(scope="module")
+def module_standin() -> Iterator[StandinProcess]:
+    """The stand-in of a module's tests."""
+    with StandinProcess(canaries=("sk-real-canary",)) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def module_daemon(module_standin: StandinProcess) -> Iterator[Daemon]:
+    """The daemon of a module's tests, with the defaults of its settings."""
+    with ExitStack() as stack:
+        yield _start(stack, module_standin)
+
+
+@pytest.fixture
+def standin(module_standin: StandinProcess) -> StandinProcess:
+    """A stand-in with empty books."""
+    module_standin.reset()
+    return module_standin
+
+
+@pytest.fixture
+def daemon(module_daemon: Daemon, standin: StandinProcess) -> Daemon:
+    """A running daemon whose upstream is `standin`."""
+    return module_daemon
+
+
+@pytest.fixture
+def start_daemon(standin: StandinProcess) -> Iterator[Callable[..., Daemon]]:
+    """Start a daemon of the test's own: `start_daemon(enforcement_hold_wait_s="1")`."""
+    with ExitStack() as stack:
+        yield lambda **settings: _start(stack, standin, **settings)
