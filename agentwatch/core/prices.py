@@ -9,6 +9,7 @@ Where not even that is known, Unpriced is raised: nothing is ever taken for free
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from agentwatch.core.money import price_of, round_up
 from agentwatch.core.price_book import (
@@ -98,17 +99,19 @@ def dearest(
     would be charged (media are in the rates of text); None where one of them does not price it.
     Raises Unpriced for a service tier without prices."""
     names = tuple(service_tiers) or (DEFAULT_TIER,)
-    reached = [
-        _charged(band.rates)
-        for name in names
-        for bands in _billable(price, name)
-        for band in bands
-        if input_bound > band.above
-    ]
-    return dearest_of(reached)
+    return dearest_of(
+        tuple(
+            _charged(band.rates)
+            for name in names
+            for bands in _billable(price, name)
+            for band in bands
+            if input_bound > band.above
+        )
+    )
 
 
-def dearest_of(several: list[Rates]) -> Rates:
+@lru_cache(maxsize=4096)
+def dearest_of(several: tuple[Rates, ...]) -> Rates:
     """Unit by unit the greatest; None where one of them has none."""
 
     def most(unit: str) -> int | None:
@@ -166,6 +169,7 @@ def _bands(price: ModelPrice, service_tier: str) -> tuple[Band, ...]:
     return bands
 
 
+@lru_cache(maxsize=4096)
 def _charged(rates: Rates) -> Rates:
     """The rates that are charged: gaps filled by the dearest reading that is known.
 

@@ -113,7 +113,9 @@ def _tail(of: Charge) -> tuple[str, str, int, int, str]:
 def _cost(price: ModelPrice, usage: Usage, ask: Ask, meter: Meter) -> int | None:
     """By the tier that answered; where it does not say, the dearer of the asked and default."""
     asked = ask.service_tier if ask.service_tier not in (None, "auto") else None
-    tiers = {meter.service_tier} if meter.service_tier else {asked, DEFAULT_TIER}
+    tiers = {meter.service_tier or DEFAULT_TIER}
+    if asked is not None and not meter.service_tier:
+        tiers.add(asked)
     try:
         return max(cost(price, usage, tier) for tier in tiers)
     except Unpriced:

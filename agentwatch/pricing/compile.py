@@ -274,7 +274,7 @@ def _bands(several: list[Prices]) -> tuple[Band, ...]:
     """The bands of a price; of several prices the dearest in each band."""
     starts = sorted({-1, *(start for prices in several for start in _starts(prices))})
     return tuple(
-        Band(above=start, rates=dearest_of([_rates(prices, start) for prices in several]))
+        Band(above=start, rates=dearest_of(tuple(_rates(prices, start) for prices in several)))
         for start in starts
     )
 
