@@ -192,6 +192,11 @@ async def read_body(request: web.BaseRequest, settings: DoorsSettings) -> bytes:
 async def _read(request: web.BaseRequest, limit: int, settings: DoorsSettings) -> bytes:
     pieces: list[bytes] = []
     size = 0
+    if request.content.is_eof() and request.content.exception() is None:
+        whole = request.content.read_nowait()
+        if len(whole) > limit:
+            raise _too_long(settings)
+        return whole
     try:
         async with asyncio.timeout(settings.body_timeout_s):
             async for piece in request.content.iter_any():
