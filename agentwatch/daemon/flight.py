@@ -11,6 +11,7 @@ from agentwatch.core.accounts import Session
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import round_up
 from agentwatch.core.prices import PriceBook
+from agentwatch.daemon import failpoints
 from agentwatch.daemon.quoting import Charge, charge
 from agentwatch.store.store import Store
 from agentwatch.wire.dialect import Ask, Meter
@@ -97,6 +98,7 @@ class Flight:
         self._store.void(self.hold_id, reason)
 
     def _settle(self, what: Charge) -> int:
+        failpoints.at("before_settle")
         outcome, _ = self._store.settle(
             self.hold_id,
             what.nanos,
@@ -107,4 +109,5 @@ class Flight:
             price_version=self._book.version,
             reason=what.reason,
         )
+        failpoints.at("after_settle")
         return outcome.nanos

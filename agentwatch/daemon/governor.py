@@ -21,7 +21,7 @@ from agentwatch.core.accounts import Session
 from agentwatch.core.admission import Admitted, Policy, Refused, Waits
 from agentwatch.core.estimate import Quote
 from agentwatch.core.prices import PriceBook
-from agentwatch.daemon import words
+from agentwatch.daemon import failpoints, words
 from agentwatch.daemon.events import Events, event_of
 from agentwatch.daemon.flight import Flight
 from agentwatch.daemon.quoting import priced, quote_for
@@ -135,13 +135,16 @@ class Governor:
         quoted = quote_for(call.ask, price, auto_tier)
         quoted = await self._sharpened(session, call, quoted, auto_tier)
         hold_id = new_hold_id()
+        failpoints.at("before_hold")
         verdict, written = await self._admit(session, call.ask, quoted, hold_id)
+        failpoints.at("after_hold")
         flight = Flight(hold_id, session.name, call.ask, quoted, self.store, self.book)
         flight.flies_in(_this_task())
         flights = self._flights.setdefault(session.name, set())
         flights.add(flight)
         try:
             await self._until_written(session, written)
+            failpoints.at("after_written")
             await relay.fly(flight, verdict.limit, lambda: session.room)
         finally:
             # nothing was sent yet where this finds the hold open

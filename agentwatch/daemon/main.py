@@ -25,7 +25,7 @@ from aiohttp import web
 
 from agentwatch import __version__
 from agentwatch.core.prices import PriceBook
-from agentwatch.daemon import log
+from agentwatch.daemon import failpoints, log
 from agentwatch.daemon.control import Control
 from agentwatch.daemon.doors import Door
 from agentwatch.daemon.events import Events
@@ -57,6 +57,7 @@ EXIT_CONFIG = 78
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the process's exit code."""
     not_dumpable()
+    failpoints.arm()
     arguments = _arguments(argv)
     try:
         settings = load_settings()

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from agentwatch.core.money import usd_text
-from agentwatch.daemon import words
+from agentwatch.daemon import failpoints, words
 from agentwatch.daemon.encodings import Decoder, Undecodable, decoder
 from agentwatch.daemon.flight import Flight, OutOfMoney
 from agentwatch.daemon.upstream import Answer, Lost, NotSent, Upstream
@@ -120,13 +120,16 @@ class Relay:
 
     async def _send(self, limit: int | None) -> Answer:
         call = self._call
-        return await self._upstream.send(
+        failpoints.at("before_send")
+        answer = await self._upstream.send(
             call.method,
             call.ask.upstream_path,
             call.headers,
             self._credential,
             call.request.body(limit),
         )
+        failpoints.at("after_head")
+        return answer
 
     # ---- answers
 
@@ -278,6 +281,7 @@ class _Unpack:
         self._meter = meter
 
     def feed(self, chunk: bytes) -> bytes:
+        failpoints.at("chunk")
         if self._decoder is None:
             return chunk
         try:

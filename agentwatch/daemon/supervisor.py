@@ -42,6 +42,8 @@ EXIT_CONFIG = 78
 #: waits before the next start, by how many processes died young in a row
 BACK_OFF_S = (0.0, 0.1, 0.5, 2.0)
 YOUNG_S = 1.0
+#: one that had begun to serve was killed: it counts for so many at most, as calls wait for the next
+MOST_AFTER_SERVING = 2
 #: given to the process beyond its own grace, before it is killed
 STOP_MARGIN_S = 3.0
 #: so many failures before the first readiness, and the start has failed
@@ -303,8 +305,14 @@ class Supervisor:
         if not self._ever_ready and self._failed_starts >= START_TRIES:
             logger.error("it did not come up in %d tries: given up", START_TRIES)
             return EXIT_FAILED
-        self._died_young = self._died_young + 1 if child.age_s < YOUNG_S else 0
+        self._died_young = self._young_in_row(child)
         return None
+
+    def _young_in_row(self, child: Child) -> int:
+        if child.age_s >= YOUNG_S:
+            return 0
+        in_row = self._died_young + 1
+        return min(in_row, MOST_AFTER_SERVING) if child.ready else in_row
 
     def _pause(self, signals: Signals) -> bool:
         """Wait before the next start, if the last ones died young; whether to stop instead."""
