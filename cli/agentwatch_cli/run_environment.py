@@ -32,6 +32,14 @@ TAKEN_OUT = frozenset(
         "GOOGLE_GENERATIVE_AI_API_KEY",
     }
 )
+#: where a provider's key usually stands
+_KEY_VARIABLES = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "groq": ("GROQ_API_KEY",),
+    "xai": ("XAI_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+}
 #: no keys, but a way round: a socket that takes the place of the base URL, systemd's secrets
 WAYS_ROUND = frozenset({"ANTHROPIC_UNIX_SOCKET", "CREDENTIALS_DIRECTORY"})
 
@@ -48,6 +56,8 @@ _KEPT_OF_OURS = frozenset({"AGENTWATCH_HOME"})
 
 _LOCAL_HOSTS = ("127.0.0.1", "localhost")
 CODEX_SETTING = "openai_base_url"
+#: with most models Codex offers a hosted search, which is billed by the call and has no most
+_CODEX_SEARCH = "web_search"
 
 
 class Access(NamedTuple):
@@ -113,6 +123,21 @@ def child_environment(
     return ChildEnvironment(kept, sorted(also))
 
 
+def missing_keys(environ: Mapping[str, str], providers: Sequence[str]) -> list[str]:
+    """What to tell where the daemon, which has the keys of `providers`, lacks one that its caller
+    has, or has none at all: its calls would be refused, and nobody would know why."""
+    words = [
+        f"{name} is set here, but the daemon has no key for {provider}: calls to it will be "
+        f"refused. Hand it over: printenv {name} | agentwatch keys set {provider}"
+        for provider, names in _KEY_VARIABLES.items()
+        for name in [next((each for each in names if environ.get(each, "").strip()), None)]
+        if name is not None and provider not in providers
+    ]
+    if not words and not providers:
+        words = ["the daemon has no key yet: calls will be refused. agentwatch keys set openai"]
+    return words
+
+
 def _is_ours(name: str) -> bool:
     return name.startswith("AGENTWATCH_") and name not in _KEPT_OF_OURS
 
@@ -173,25 +198,38 @@ def adapt_command(
 ) -> tuple[list[str], dict[str, str], str | None]:
     """Command and variables for programs that read no base URL from their environment.
 
-    Codex gets `-c openai_base_url=…` and CODEX_API_KEY. Where the user gave a base URL of his
-    own, it stays, and the third value says what that means.
+    Codex gets `-c openai_base_url=…` and CODEX_API_KEY, and its hosted web search is switched off
+    unless the command line says something of it. Where the user gave a base URL of his own, it
+    stays, and the third value says what that means.
     """
     if Path(command[0]).name != "codex":
         return list(command), variables, None
     variables = {**variables, "CODEX_API_KEY": variables["OPENAI_API_KEY"]}
-    if _codex_base_url_given(command[1:]):
+    arguments = list(command[1:])
+    if _codex_is_told(arguments, CODEX_SETTING):
         warning = f"codex was given its own {CODEX_SETTING}: calls there are not governed"
         return list(command), variables, warning
-    setting = f'{CODEX_SETTING}="{variables["OPENAI_BASE_URL"]}"'
-    return [command[0], "-c", setting, *command[1:]], variables, None
+    settings = ["-c", f'{CODEX_SETTING}="{variables["OPENAI_BASE_URL"]}"']
+    if not _codex_searches(arguments):
+        settings += ["-c", f'{_CODEX_SEARCH}="disabled"']
+    return [command[0], *settings, *arguments], variables, None
 
 
-def _codex_base_url_given(arguments: Sequence[str]) -> bool:
+def _codex_searches(arguments: Sequence[str]) -> bool:
+    return (
+        "--search" in arguments
+        or _codex_is_told(arguments, _CODEX_SEARCH)
+        or _codex_is_told(arguments, f"tools.{_CODEX_SEARCH}")
+    )
+
+
+def _codex_is_told(arguments: Sequence[str], setting: str) -> bool:
+    """Whether one of the `-c KEY=VALUE` sets this key."""
     for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        if flag in ("-c", "--config") and value.strip().startswith(CODEX_SETTING):
+        if flag in ("-c", "--config") and value.strip().startswith(setting):
             return True
         attached = flag.removeprefix("--config=").removeprefix("-c")
-        if attached != flag and attached.lstrip("=").startswith(CODEX_SETTING):
+        if attached != flag and attached.lstrip("=").startswith(setting):
             return True
     return False
 

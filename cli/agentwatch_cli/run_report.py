@@ -74,7 +74,7 @@ def closing_line(report: Mapping[str, Any]) -> str:
     if report["refusals"]:
         parts.append(f"{report['refusals']:,} refused")
     if report.get("longest_call_s"):
-        parts.append(f"longest call {report['longest_call_s']:.1f} s")
+        parts.append(f"longest call {_duration(report['longest_call_s'])}")
     if passes(report):
         parts.append(f"{passes(report):,} not fully governed (fail-open)")
     parts.append(f"session {report['session_id']}")
@@ -94,6 +94,10 @@ def passes(report: Mapping[str, Any]) -> int:
     """How many calls governance did not fully cover."""
     counted = report.get("fail_open") or 0
     return sum(counted.values()) if isinstance(counted, Mapping) else int(counted)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 def _plural(count: int, noun: str) -> str:

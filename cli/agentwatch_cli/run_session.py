@@ -42,6 +42,8 @@ class Opened(NamedTuple):
     made: bool
     #: it is the session that we run in ourselves
     nested: bool = False
+    #: the providers that the daemon has a key for; None where it does not say
+    providers: list[str] | None = None
 
 
 def open_session(control: Control, asked: Asked, *, wrapper: bool, home: str | None) -> Opened:
@@ -62,7 +64,8 @@ def open_session(control: Control, asked: Asked, *, wrapper: bool, home: str | N
         home=home,
     )
     _tell_ceiling(asked, session)
-    return Opened(access, session, made=asked.session_id is None)
+    made = asked.session_id is None
+    return Opened(access, session, made, providers=status.get("providers"))
 
 
 def _tell_ceiling(asked: Asked, session: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from agentwatch_cli.run_environment import (
     adapt_command,
     changes,
     child_environment,
+    missing_keys,
     no_proxy,
     write_gemini_settings,
 )
@@ -113,7 +114,8 @@ def test_codex_gets_its_base_url_by_argument_as_it_reads_no_variable():
     variables = {"OPENAI_BASE_URL": "http://h/openai/v1", "OPENAI_API_KEY": "aws_t"}
     argv, environment, warning = adapt_command(["/usr/bin/codex", "exec", "hi"], variables)
     setting = 'openai_base_url="http://h/openai/v1"'
-    assert argv == ["/usr/bin/codex", "-c", setting, "exec", "hi"]
+    no_search = 'web_search="disabled"'
+    assert argv == ["/usr/bin/codex", "-c", setting, "-c", no_search, "exec", "hi"]
     assert environment["CODEX_API_KEY"] == "aws_t"
     assert warning is None
     assert "CODEX_API_KEY" not in variables
@@ -133,6 +135,29 @@ def test_a_base_url_that_the_user_gave_codex_is_not_overridden_silently(given):
     argv, _, warning = adapt_command(command, {"OPENAI_API_KEY": "t", "OPENAI_BASE_URL": "u"})
     assert argv == command
     assert "not governed" in (warning or "")
+
+
+@pytest.mark.parametrize(
+    "given", [["--search"], ["-c", 'web_search="live"'], ["--config=tools.web_search=true"]]
+)
+def test_a_search_that_the_user_asked_of_codex_is_not_taken_from_him_silently(given):
+    variables = {"OPENAI_BASE_URL": "u", "OPENAI_API_KEY": "t"}
+    argv, _, _ = adapt_command(["codex", *given, "exec"], variables)
+    assert argv == ["codex", "-c", 'openai_base_url="u"', *given, "exec"]
+
+
+def test_a_key_that_only_the_shell_has_is_told_before_the_program_fails_for_it():
+    (words,) = missing_keys({"OPENAI_API_KEY": "sk-x"}, ["anthropic"])
+    assert "printenv OPENAI_API_KEY | agentwatch keys set openai" in words
+    assert "sk-x" not in words
+    assert missing_keys({"OPENAI_API_KEY": "sk-x"}, ["openai"]) == []
+    assert missing_keys({"OPENAI_API_KEY": " "}, ["groq"]) == []
+    assert len(missing_keys({"GOOGLE_API_KEY": "k", "GEMINI_API_KEY": "k"}, ["openai"])) == 1
+
+
+def test_a_daemon_without_any_key_is_told():
+    (words,) = missing_keys({}, [])
+    assert "agentwatch keys set openai" in words
 
 
 def test_other_programs_are_left_as_they_are():

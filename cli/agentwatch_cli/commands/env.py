@@ -42,6 +42,7 @@ def _lines(budget: str | None, session: str | None, project: str | None, team: s
     from agentwatch.settings import load_settings
     from agentwatch_cli import run_environment as environment
     from agentwatch_cli.client import Control
+    from agentwatch_cli.commands.run import tell_missing_keys
     from agentwatch_cli.launch import ensure_daemon
     from agentwatch_cli.run_session import Asked, open_session
 
@@ -51,6 +52,7 @@ def _lines(budget: str | None, session: str | None, project: str | None, team: s
     asked = Asked(session_id=session, budget_usd=usd, project=project, team=team)
     home = os.environ.get("AGENTWATCH_HOME")
     opened = open_session(Control(settings), asked, wrapper=False, home=home)
+    tell_missing_keys(opened)
     gemini = environment.write_gemini_settings(settings.paths.state_dir, os.environ)
     wanted = environment.child_environment(os.environ, opened.access, gemini).variables
     note(f"session {opened.access.session_id} is open: `agentwatch sessions close` ends it")

@@ -199,6 +199,7 @@ def _prepared(
 
     variables = dict(os.environ)
     if not opened.nested:
+        tell_missing_keys(opened)
         gemini = environment.write_gemini_settings(settings.paths.state_dir, os.environ)
         made = environment.child_environment(os.environ, opened.access, gemini)
         variables = made.variables
@@ -209,6 +210,15 @@ def _prepared(
     if warning is not None:
         note(warning)
     return argv, variables
+
+
+def tell_missing_keys(opened: Any) -> None:
+    """Say before the first call what would make it fail."""
+    from agentwatch_cli.run_environment import missing_keys
+
+    if opened.providers is not None:
+        for words in missing_keys(os.environ, opened.providers):
+            note(words)
 
 
 def _abandon(control: Any, opened: Any) -> None:
