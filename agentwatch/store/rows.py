@@ -20,6 +20,8 @@ from agentwatch.store.protocol import Batch, Row, Snapshot
 
 #: rows whose chain is checked at each start; `doctor` checks all
 TAIL_CHECKED = 500
+#: what was edited by hand may have become text, and is to be told, not to be stumbled over
+COLUMNS = "seq, kind, subject, CAST(entry AS BLOB), CAST(hash AS BLOB)"
 
 
 def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
@@ -38,7 +40,7 @@ def read_rows(
     connection: sqlite3.Connection, where: str, value: object, limit: int = -1
 ) -> list[Row]:
     """The journal's rows for which `where`, a term of SQL about `value`, is true; in order."""
-    sql = f"SELECT seq, kind, subject, entry, hash FROM journal WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
+    sql = f"SELECT {COLUMNS} FROM journal WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
     return [Row(*row) for row in connection.execute(sql, (value, limit))]
 
 
@@ -132,9 +134,11 @@ def _check_tail(connection: sqlite3.Connection) -> tuple[int, bytes]:
 
     Raises ValueError where a row was changed, lost or put in.
     """
-    rows = connection.execute(
-        "SELECT seq, entry, hash FROM journal ORDER BY seq DESC LIMIT ?", (TAIL_CHECKED + 1,)
+    found = connection.execute(
+        f"SELECT {COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?",  # noqa: S608
+        (TAIL_CHECKED + 1,),
     ).fetchall()[::-1]
+    rows = [(seq, data, after) for seq, _, _, data, after in found]
     if not rows:
         if connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone():
             raise ValueError("its journal is empty, its balances are not")

@@ -134,7 +134,11 @@ class Store:
     def hold(
         self, session_id: str, quote: Quote, policy: Policy, hold_id: str, **about: Any
     ) -> tuple[Admitted | Waits | Refused, Written]:
-        """Set a call's worst case aside on all its accounts. Send nothing before `written`."""
+        """Set a call's worst case aside on all its accounts. Send nothing before `written`.
+
+        `hold_id` is a new one (`new_hold_id`), or that of a hold made since the last start: then
+        the answer is the first one's.
+        """
         verdict, done = self.ledger.hold(
             session_id, quote, policy, hold_id=hold_id, at=self._clock(), **about
         )
