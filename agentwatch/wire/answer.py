@@ -6,6 +6,8 @@ between two of them. A body that comes in one piece is handed on as it comes, an
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from msgspec import Raw
 
 from agentwatch.core.usage import Usage
@@ -70,7 +72,7 @@ class Answer:
             self.error = str(message or "an error without a message")[:_ERROR_LENGTH]
 
 
-class StreamedAnswer(Answer):
+class StreamedAnswer(Answer, ABC):
     """An answer of server-sent events. A subclass reads one event's payload."""
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -99,12 +101,12 @@ class StreamedAnswer(Answer):
             self._saw_other(len(event.data))
             return True
 
+    @abstractmethod
     def _read(self, data: bytes) -> bool:
         """Read one event's payload; False takes the event out of the stream."""
-        raise NotImplementedError
 
 
-class WholeAnswer(Answer):
+class WholeAnswer(Answer, ABC):
     """An answer in one piece, read at its end. A subclass reads it."""
 
     def __init__(self, limit: int = BODY_LIMIT) -> None:
@@ -135,5 +137,6 @@ class WholeAnswer(Answer):
         self._size = 0
         return b""
 
+    @abstractmethod
     def _read(self, body: bytes) -> None:
-        raise NotImplementedError
+        """Read a whole body. Whatever it raises makes all of it count as what may be output."""

@@ -96,7 +96,7 @@ def test_agentwatch_keys_and_addresses_of_ours_stay_outside(tmp_path):
     environ = {
         "AGENTWATCH_API_KEY": "awk_secret",
         "AGENTWATCH_STATE_URL": "redis://:pw@h",
-        "ANTHROPIC_UNIX_SOCKET": "/tmp/s",
+        "ANTHROPIC_UNIX_SOCKET": "/run/s",
     }
     variables = _made(environ, tmp_path).variables
     assert not environ.keys() & variables.keys()
