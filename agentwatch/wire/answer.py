@@ -106,7 +106,7 @@ class StreamedAnswer(Answer, ABC):
         """Read one event's payload; False takes the event out of the stream."""
 
 
-class WholeAnswer(Answer, ABC):
+class WholeAnswer(Answer):
     """An answer in one piece, read at its end. A subclass reads it."""
 
     def __init__(self, limit: int = BODY_LIMIT) -> None:
@@ -137,6 +137,9 @@ class WholeAnswer(Answer, ABC):
         self._size = 0
         return b""
 
-    @abstractmethod
     def _read(self, body: bytes) -> None:
-        """Read a whole body. Whatever it raises makes all of it count as what may be output."""
+        """Read a whole body; where it raises, all of the body counts as what may be output.
+
+        One that is not understood, which is every one here, counts so, too.
+        """
+        self._saw_other(len(body))
