@@ -36,4 +36,11 @@ def migrate(connection: sqlite3.Connection) -> None:
             f"that version again"
         )
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version={number};COMMIT;")
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;{script}PRAGMA user_version={number};COMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
