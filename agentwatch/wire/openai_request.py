@@ -8,6 +8,7 @@ is refused by name.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -73,6 +74,9 @@ _UNBILLED = frozenset(
         "logit_bias",
     ]
 )
+#: a run of escaped letters: two of them together may be one
+_LETTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+_SHORT_ESCAPES = ('""', "//", "n\n", "t\t", "r\r", "b\b", "f\f")
 _PROMPT = msgspec.json.Decoder(str | list[str | int | list[int]])
 
 
@@ -148,11 +152,13 @@ class OpenAIRequest:
         return msgspec.json.encode({**self._fields, **dict.fromkeys(self._limits, limit)})
 
     def text(self) -> str | None:
-        """The billed part of the body, as JSON: escapes and framing only add tokens to it."""
+        """The billed part of the body, as JSON whose escapes are undone: framing only adds tokens,
+        but an escape can have fewer than what it stands for ("\\ucfaf": 2, the letter: 3)."""
         if self._has_media:
             return None
         parts = (bytes(raw) for key, raw in self._fields.items() if key not in _UNBILLED)
-        return b"\n".join(parts).decode(errors="replace")
+        text = b"\n".join(parts).decode(errors="replace")
+        return _unescaped(text) if "\\" in text else text
 
     def meter(self, streamed: bool) -> Meter:
         """A new meter for this request's answer."""
@@ -233,6 +239,19 @@ def read_free(
         free=True,
     )
     return ask, OpenAIRequest(fields, FREE, (), meter)
+
+
+def _unescaped(text: str) -> str:
+    """What JSON text stands for. Whole replacements, as this may be megabytes."""
+    parts = text.split("\\\\")
+    for escape, letter in _SHORT_ESCAPES:
+        parts = [part.replace("\\" + escape, letter) for part in parts]
+    return "\\".join(_LETTERS.sub(_letters, part) for part in parts)
+
+
+def _letters(escapes: re.Match[str]) -> str:
+    text: str = json.loads(f'"{escapes[0]}"')
+    return text
 
 
 def _check_fields(api: Api, fields: Fields) -> None:

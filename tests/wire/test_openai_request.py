@@ -330,3 +330,17 @@ def test_a_malformed_request_is_refused_and_never_anything_else(fields: Any, api
 def test_bytes_that_are_no_request_are_refused(body: bytes, api: str) -> None:
     with pytest.raises(Refusal):
         read(api, body)
+
+
+def test_an_escape_that_has_fewer_tokens_than_its_letter_is_counted_as_the_letter() -> None:
+    letters = chr(0xCFAF) * 500 + '"\\/\n\t\b\f\r\\n' + "\U0001f600" + "naïve"
+    fields = {"model": "gpt-4o", "messages": letters}
+    _, plain = read("chat/completions", json.dumps(fields, ensure_ascii=False).encode())
+    _, escaped = read("chat/completions", json.dumps(fields).encode())
+    assert plain.text() == escaped.text()
+    assert letters in (escaped.text() or "")
+
+
+def test_half_a_surrogate_pair_is_refused_before_anything_counts_it() -> None:
+    with pytest.raises(Refusal):
+        read("chat/completions", rb'{"model": "gpt-4o", "messages": "a\ud83d b"}')
