@@ -6,6 +6,7 @@ Every way out of a flight leads through `settle` or `void`, and the ledger takes
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from agentwatch.core.accounts import Session
 from agentwatch.core.estimate import Quote
@@ -36,10 +37,12 @@ class Flight:
         self.iteration = store.ledger.holds[hold_id].iteration
         #: why the flight was ended from outside: client_gone, killed, stopping
         self.ended_by: str | None = None
+        #: from here on the provider may have seen the request, and may bill it
+        self.sent = False
         self._quoted = quoted
         self._store = store
         self._book = book
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Any] | None = None
         self._paid_tokens = quoted.affordable(self.held) * max(1, ask.choices)
 
     @property
@@ -53,7 +56,7 @@ class Flight:
         """The session that pays."""
         return self._store.ledger.session(self.session_id)
 
-    def flies_in(self, task: asyncio.Task[None]) -> None:
+    def flies_in(self, task: asyncio.Task[Any]) -> None:
         """The task that is to be cancelled when the flight is ended from outside."""
         self.task = task
 
@@ -84,14 +87,21 @@ class Flight:
         """Charge what the answer cost, as far as it was read; nanos."""
         return self._settle(charge(self.ask, self._quoted, self.held, meter, self._book))
 
-    def settle_in_doubt(self, rule: str) -> int:
-        """Charge a call whose answer never came: the whole hold, or its input alone."""
+    def settle_in_doubt(self, rule: str, reason: str = "no answer came after it was sent") -> int:
+        """Charge a call whose answer never came: the whole hold (rule "hold"), or its input."""
         whole = rule == "hold" or not self.ask.has_output
         nanos = self.held if whole else min(self.held, self._quoted.worst(0))
-        reason = "no answer came after it was sent"
         return self._settle(
             Charge(nanos, "estimate", self.ask.model, self.ask.input_bound, 0, reason)
         )
+
+    def abandon(self) -> None:
+        """End a hold that is still open when the call is over, whatever went wrong: it is given
+        back only where nothing was sent."""
+        if self.sent:
+            self.settle_in_doubt("hold", "the call failed in the daemon")
+        else:
+            self.void("not sent")
 
     def void(self, reason: str) -> None:
         """Nothing was billed for sure."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -102,7 +102,7 @@ class Governor:
     async def serve(self, call: Call, client: Client) -> None:
         """See one call through to its end. Raises Refusal before anything was sent."""
         session = self.store.ledger.session(call.session_id)
-        _check_state(session)
+        _check_state(session, self.store.now())
         key = self._keys.provider(call.ask.provider)
         if key is None:
             raise Refusal("unknown_credential", words.no_provider_key(call.ask.provider))
@@ -116,9 +116,11 @@ class Governor:
         if call.ask.free:
             await relay.pass_on()
             return
-        work = self._tasks.spawn(self._govern(session, call, relay), f"call of {session.name}")
+        work = self._tasks.spawn(self._outcome(session, call, relay), f"call of {session.name}")
         client.when_gone(lambda: self._gone(work))
-        await asyncio.shield(work)
+        refusal = await asyncio.shield(work)
+        if refusal is not None:
+            raise refusal
 
     def end_calls(self, why: str, session_id: str | None = None) -> None:
         """End the calls that are out, of one session or all."""
@@ -128,6 +130,14 @@ class Governor:
                     flight.end(why)
 
     # ---- one call
+
+    async def _outcome(self, session: Session, call: Call, relay: Relay) -> Refusal | None:
+        """A refusal is an outcome of a task, and no failure of it."""
+        try:
+            await self._govern(session, call, relay)
+        except Refusal as refusal:
+            return refusal
+        return None
 
     async def _govern(self, session: Session, call: Call, relay: Relay) -> None:
         price = priced(call.ask, self.book)
@@ -146,9 +156,11 @@ class Governor:
             await self._until_written(session, written)
             failpoints.at("after_written")
             await relay.fly(flight, verdict.limit, lambda: session.room)
+        except asyncio.CancelledError:
+            _refuse_if_killed(flight)
+            raise
         finally:
-            # nothing was sent yet where this finds the hold open
-            flight.void("not sent")
+            flight.abandon()
             flights.discard(flight)
             if not flights:
                 self._flights.pop(session.name, None)
@@ -156,11 +168,7 @@ class Governor:
     async def _admit(
         self, session: Session, ask: Ask, quoted: Quote, hold_id: str
     ) -> tuple[Admitted, Written]:
-        first = True
-
         def attempt(may_wait: bool) -> tuple[Admitted | Refused, Written] | Waits:
-            nonlocal first
-            was_first, first = first, False
             try:
                 verdict, written = self.store.hold(
                     session.name,
@@ -172,7 +180,8 @@ class Governor:
                     may_wait=may_wait,
                 )
             except BarredError as error:
-                if error.state == acc.PAUSED and may_wait and not was_first:
+                if error.state == acc.PAUSED and may_wait:
+                    # it came before the pause, which was looked at on its arrival
                     return Waits(session.id, 0)
                 raise Refusal(
                     f"session_{error.state}", words.barred(session, error.state)
@@ -240,7 +249,7 @@ class Governor:
 
     # ---- what happens meanwhile
 
-    def _gone(self, work: asyncio.Task[None]) -> None:
+    def _gone(self, work: asyncio.Task[Refusal | None]) -> None:
         """The client went away: what waits is ended at once, what is out is read on a while."""
         for flights in self._flights.values():
             for flight in flights:
@@ -284,12 +293,22 @@ class Governor:
             self.events.tell(event)
 
 
-def _check_state(session: Session) -> None:
-    if session.state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
-        raise Refusal(f"session_{session.state}", words.barred(session, session.state))
+def _check_state(session: Session, at: float) -> None:
+    state = session.state
+    if session.expires_at is not None and at >= session.expires_at and state != acc.KILLED:
+        state = acc.CLOSED
+    if state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
+        raise Refusal(f"session_{state}", words.barred(session, state))
 
 
-def _this_task() -> asyncio.Task[None]:
+def _refuse_if_killed(flight: Flight) -> None:
+    """A call that a kill caught between its hold and its sending is told so."""
+    if flight.ended_by == "killed":
+        message = words.barred(flight.session, acc.KILLED)
+        raise Refusal("session_killed", message) from None
+
+
+def _this_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     assert task is not None
     return task

@@ -89,10 +89,10 @@ def charge(ask: Ask, quoted: Quote, held: int, meter: Meter, book: PriceBook) ->
 
     Reported usage counts, by the model and tier that answered. Where there is none, or none that
     can be meant, the input at its bound and the output that was seen, counted generously; never
-    more than the hold.
+    more than the hold, but for output that was certainly made beyond it.
     """
     usage = meter.usage
-    if usage is None or usage.input_tokens + usage.output_tokens > ABSURD_TOKENS:
+    if usage is None or _is_absurd(usage, meter):
         reason = "no usage was reported" if usage is None else "the usage reported is absurd"
         return _estimated(ask, quoted, held, meter, reason)
     price = book.find(ask.provider, meter.model or ask.model) or book.find(ask.provider, ask.model)
@@ -104,6 +104,13 @@ def charge(ask: Ask, quoted: Quote, held: int, meter: Meter, book: PriceBook) ->
         estimated = _estimated(ask, quoted, held, meter, "more was streamed than was reported")
         return max(estimated, Charge(nanos, *_tail(estimated)), key=lambda each: each.nanos)
     return Charge(nanos, "usage", model, billed_input(usage), usage.output_tokens)
+
+
+def _is_absurd(usage: Usage, meter: Meter) -> bool:
+    """More than any model can handle; or no input at all, which only a call that failed can
+    have had."""
+    read = billed_input(usage)
+    return read + usage.output_tokens > ABSURD_TOKENS or (read == 0 and meter.error is None)
 
 
 def _tail(of: Charge) -> tuple[str, str, int, int, str]:
@@ -123,9 +130,18 @@ def _cost(price: ModelPrice, usage: Usage, ask: Ask, meter: Meter) -> int | None
 
 
 def _estimated(ask: Ask, quoted: Quote, held: int, meter: Meter, reason: str) -> Charge:
-    output = meter.output_ceiling if ask.has_output else 0
-    worst = quoted.worst(-(-output // max(1, ask.choices)))
-    return Charge(min(worst, held), "estimate", ask.model, ask.input_bound, output, reason)
+    output, certain = 0, 0
+    if ask.has_output:
+        output, certain = meter.output_ceiling, meter.output_floor
+    nanos = min(_worst(ask, quoted, output), held)
+    if certain:
+        nanos = max(nanos, _worst(ask, quoted, certain))
+    return Charge(nanos, "estimate", ask.model, ask.input_bound, output, reason)
+
+
+def _worst(ask: Ask, quoted: Quote, output: int) -> int:
+    """`output` is of all choices together, a quote's limit of each."""
+    return quoted.worst(-(-output // max(1, ask.choices)))
 
 
 def _window(ask: Ask, price: ModelPrice) -> int:

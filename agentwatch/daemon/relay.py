@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from multidict import CIMultiDict
+
 from agentwatch.core.money import usd_text
 from agentwatch.daemon import failpoints, words
 from agentwatch.daemon.encodings import Decoder, Undecodable, decoder
@@ -81,6 +83,8 @@ class Relay:
         self._in_doubt = in_doubt
         self._client_lost = False
         self._started = False
+        #: what the client gets are whole events, so that one of ours may follow
+        self._in_events = False
 
     async def pass_on(self) -> None:
         """A call that costs nothing: there and back."""
@@ -96,6 +100,7 @@ class Relay:
         headers = _headers(flight, limit)
         answer: Answer | None = None
         try:
+            flight.sent = True
             answer = await self._send(limit)
             if answer.status >= 300:
                 flight.void(f"refused by the provider: {answer.status}")
@@ -136,14 +141,14 @@ class Relay:
     async def _copy(self, answer: Answer, headers: Mapping[str, str]) -> None:
         """An answer that is not metered, as it comes."""
         try:
-            await self._client.start(answer.status, {**answer.passed_headers(), **headers})
+            await self._start(answer, headers)
             async for chunk in answer.chunks():
-                await self._client.write(chunk)
-            await self._client.finish()
+                await self._write(chunk)
+                if self._client_lost:
+                    break
+            await self._finish()
         except Lost:
             self._client.break_off()
-        except ClientGone:
-            pass
         finally:
             answer.abort()
 
@@ -163,8 +168,8 @@ class Relay:
                 await self._start(answer, headers)
                 await self._write(bytes(kept))
                 kept.clear()
-        meter.close()
-        cost = flight.settle(meter)
+        unpack.close()
+        cost = self._charge(flight, meter, unpack.blind or not meter.complete)
         if self._started:
             await self._finish()
             return
@@ -172,41 +177,50 @@ class Relay:
         left = room()
         if left is not None:
             headers["x-agentwatch-remaining-usd"] = usd_text(max(0, left))
-        await self._client.whole(answer.status, {**answer.passed_headers(), **headers}, bytes(kept))
+        await self._client.whole(answer.status, _merged(answer, headers), bytes(kept))
 
     async def _stream(self, flight: Flight, answer: Answer, headers: dict[str, str]) -> None:
         meter = self._call.request.meter(streamed=True)
         unpack = _Unpack(answer, meter)
         try:
             await self._start(answer, headers, plain=unpack.encoded)
+            self._in_events = True
             async for chunk in answer.chunks():
                 out = unpack.feed(chunk)
                 flight.pay_for(meter)
                 if out:
                     await self._write(out)
-            rest = meter.close()
+                if unpack.blind and unpack.encoded:
+                    # it was promised decoded, and what comes now can't be
+                    raise Lost("the provider's answer can't be decoded")
+            rest = unpack.close()
         except OutOfMoney:
-            flight.settle(meter)
+            self._charge(flight, meter, unpack.blind)
             await self._last_word("agent_budget_exceeded", words.cut(flight.session))
         except Lost:
-            flight.settle(meter)
+            self._charge(flight, meter, unpack.blind)
+            await self._write(unpack.close())
             self._client.break_off()
         except asyncio.CancelledError:
-            flight.settle(meter)
+            self._charge(flight, meter, unpack.blind)
             raise
         else:
-            flight.settle(meter)
-            if rest:
-                await self._write(rest)
+            self._charge(flight, meter, unpack.blind)
+            await self._write(rest)
             await self._finish()
+
+    def _charge(self, flight: Flight, meter: Meter, blind: bool) -> int:
+        """Settle by what was read; where some of it could not be read, as if nothing had come."""
+        if blind and meter.usage is None:
+            return flight.settle_in_doubt(self._in_doubt, "the answer could not be read")
+        return flight.settle(meter)
 
     # ---- endings
 
     async def _ended(self, flight: Flight, headers: Mapping[str, str]) -> None:
         """Ended from outside: settle what is not settled yet, and say why."""
-        if self._call.ask.stream and self._started:
-            pass
-        elif self._call.ask.stream and flight.ended_by == "client_gone":
+        if self._call.ask.stream and not self._started:
+            # it has not begun to answer: what was seen is nothing
             flight.settle(self._call.request.meter(streamed=True))
         else:
             flight.settle_in_doubt(self._in_doubt)
@@ -220,6 +234,9 @@ class Relay:
     ) -> None:
         """End the answer with the provider's own kind of error."""
         if self._client_lost:
+            return
+        if self._started and not self._in_events:
+            self._client.break_off()
             return
         dialect, api = self._call.dialect, self._call.ask.api
         try:
@@ -250,14 +267,14 @@ class Relay:
     async def _start(
         self, answer: Answer, headers: Mapping[str, str], *, plain: bool = False
     ) -> None:
-        passed = answer.passed_headers()
+        passed = _merged(answer, headers)
         if plain:
             passed.popall("Content-Encoding", None)
         self._started = True
-        await self._try(self._client.start(answer.status, {**passed, **headers}))
+        await self._try(self._client.start(answer.status, passed))
 
     async def _write(self, data: bytes) -> None:
-        if not self._client_lost:
+        if data and not self._client_lost:
             await self._try(self._client.write(data))
 
     async def _finish(self) -> None:
@@ -272,25 +289,41 @@ class Relay:
 
 
 class _Unpack:
-    """Feeds a meter with an answer's decoded bytes; what comes out is for the client."""
+    """Feeds a meter with an answer's decoded bytes; what comes out is for the client.
+
+    `blind` tells that some of the answer could not be decoded, so that the meter has not seen it.
+    """
 
     def __init__(self, answer: Answer, meter: Meter) -> None:
         encoding = answer.headers.get("Content-Encoding", "")
         self._decoder: Decoder | None = decoder(encoding)
         self.encoded = encoding.lower() not in ("", "identity") and self._decoder is not None
+        self.blind = self._decoder is None
         self._meter = meter
 
     def feed(self, chunk: bytes) -> bytes:
         failpoints.at("chunk")
         if self._decoder is None:
-            return chunk
+            return b"" if self.encoded else chunk
         try:
             return self._meter.feed(self._decoder.feed(chunk))
         except Undecodable as error:
-            # the meter sees no more of it; the call is then charged by the estimate
             logger.warning("an answer can't be decoded: %s", error)
-            self._decoder = None
+            self._decoder, self.blind = None, True
             return b""
+
+    def close(self) -> bytes:
+        """The answer is at its end: what the meter kept back."""
+        if self._decoder is not None and not self._decoder.done:
+            self.blind = True
+        return self._meter.close()
+
+
+def _merged(answer: Answer, headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """The answer's headers, each as often as it came, and ours."""
+    merged = answer.passed_headers()
+    merged.update(headers)
+    return merged
 
 
 def refusal_headers(reason: str) -> dict[str, str]:
