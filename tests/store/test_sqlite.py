@@ -245,6 +245,22 @@ async def test_the_end_of_a_store_on_a_full_disk_hangs_nobody_and_tells(
     assert isinstance(store.failed, JournalUnavailable)
 
 
+async def test_so_much_is_kept_in_memory_for_a_full_disk_and_no_more(
+    files: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "RETRY_S", 60)
+    monkeypatch.setattr(live, "MOST_UNWRITTEN", 3)
+    store = await files.open()
+    await store.open_session("s", ceiling=None)[1]
+    set_most_pages(store._journal, 1)
+    await spend(store, files, range(1_000))
+    store.check_room()
+    for number in range(4):
+        files.hold(store, f"more{number}", 1)
+    with pytest.raises(JournalUnavailable, match="full"):
+        store.check_room()
+
+
 async def test_a_writer_that_meets_the_unforeseen_tells_who_waits(files: Kit) -> None:
     store = await files.open()
     too_large = store.set_ceiling("project:p", 1 << 70)
