@@ -7,7 +7,6 @@ nothing else: it is known by its mark or its ancestors, and shows its session's 
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
 import re
 import secrets
@@ -20,13 +19,15 @@ import msgspec
 from aiohttp import web
 
 from agentwatch.core.accounts import Session
-from agentwatch.core.money import parse_usd
 from agentwatch.daemon.access import KEY_PREFIX, has_ancestor, new_token, presented
 from agentwatch.daemon.access import session_of_token as token_session
-from agentwatch.daemon.doors import check_origin, connection_of, read_body
+from agentwatch.daemon.doors import check_origin, connection_of
 from agentwatch.daemon.events import Events
+from agentwatch.daemon.fields import boolean, check_fields, json_body, money, seconds, text
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.keys import Keys
+from agentwatch.daemon.log import scrub
+from agentwatch.daemon.preflight import Preflight
 from agentwatch.daemon.shapes import (
     SCHEMA_VERSION,
     budget_shape,
@@ -39,6 +40,7 @@ from agentwatch.errors import (
     LedgerError,
     Refusal,
     UnknownAccount,
+    UnknownHold,
     UsageError,
 )
 from agentwatch.settings import Settings
@@ -58,7 +60,6 @@ _OPEN_FIELDS = (
 )
 #: an event stream says so often that it is still there
 HEARTBEAT_S = 15.0
-_LONGEST_TTL_S = 366 * 86_400.0
 
 
 class Asked(NamedTuple):
@@ -99,10 +100,18 @@ class Control:
         self._keys = keys
         self._settings = settings
         self._about = about
+        self._preflight = Preflight(governor, settings)
         self._wrappers: set[int] = set()
 
     async def handle(self, request: web.BaseRequest, port: int | None) -> web.StreamResponse:
         """Answer one request; `port` is None on the socket."""
+        answer = await self._answered(request, port)
+        if port is not None and answer.status >= 400:
+            # nobody has business here: CONNECT leaves no request behind, a body is not waited for
+            answer.force_close()
+        return answer
+
+    async def _answered(self, request: web.BaseRequest, port: int | None) -> web.StreamResponse:
         try:
             check_origin(request, port)
             return await self._answer(request, port)
@@ -110,6 +119,8 @@ class Control:
             return _error(refusal.status or 403, refusal.reason, refusal.message)
         except UnknownAccount as error:
             return _error(404, "unknown_session", str(error))
+        except UnknownHold as error:
+            return _error(404, "unknown_hold", str(error))
         except UsageError as error:
             return _error(400, "bad_request", str(error))
         except JournalUnavailable as error:
@@ -123,7 +134,7 @@ class Control:
         path, _, _ = request.raw_path.partition("?")
         route, names = _find(request.method, path)
         inside = self._wrapped_in(request, route, port)
-        body = await _json_body(request, self._settings)
+        body = await json_body(request, self._settings.doors)
         answer = await route.do(self, Asked(request, names, body, inside))
         if isinstance(answer, web.StreamResponse):
             return answer
@@ -204,20 +215,20 @@ class Control:
     async def open_session(self, asked: Asked) -> Answer:
         """Open a session, or the one with that id, and mint a token."""
         body = asked.body
-        _check_fields(body, _OPEN_FIELDS)
-        session_id = _text(body, "session_id") or _new_session_id()
+        check_fields(body, _OPEN_FIELDS)
+        session_id = text(body, "session_id") or _new_session_id()
         if asked.inside is not None and session_id != asked.inside.name:
             raise _not_from_inside()
         terms = {
-            "ceiling": _money(body, "budget_usd"),
-            "mode": _text(body, "mode"),
-            "project": _text(body, "project"),
-            "team": _text(body, "team"),
-            "on_anomaly": _text(body, "on_anomaly"),
-            "fail_open": _boolean(body, "fail_open"),
-            "ttl_s": _seconds(body, "ttl_s"),
+            "ceiling": money(body, "budget_usd"),
+            "mode": text(body, "mode"),
+            "project": text(body, "project"),
+            "team": text(body, "team"),
+            "on_anomaly": text(body, "on_anomaly"),
+            "fail_open": boolean(body, "fail_open"),
+            "ttl_s": seconds(body, "ttl_s"),
         }
-        wrapper = _boolean(body, "wrapper")
+        wrapper = boolean(body, "wrapper")
         session, _ = self._store.open_session(session_id, **terms)
         token, sha256 = new_token()
         await self._store.mint(session_id, sha256)
@@ -238,10 +249,10 @@ class Control:
     async def set_budget(self, asked: Asked) -> Answer:
         """Set a session's ceiling; from inside it can only be lowered."""
         session = self._named(asked)
-        _check_fields(asked.body, ("budget_usd",))
+        check_fields(asked.body, ("budget_usd",))
         if "budget_usd" not in asked.body:
             raise UsageError("budget_usd is missing")
-        ceiling = _money(asked.body, "budget_usd")
+        ceiling = money(asked.body, "budget_usd")
         raises = ceiling is None or (session.ceiling is not None and ceiling > session.ceiling)
         if asked.inside is not None and raises:
             raise _not_from_inside()
@@ -251,8 +262,8 @@ class Control:
     async def change_state(self, asked: Asked) -> Answer:
         """Kill, pause, resume or close."""
         session = self._named(asked)
-        _check_fields(asked.body, ("reason",))
-        reason = _text(asked.body, "reason") or "asked"
+        check_fields(asked.body, ("reason",))
+        reason = text(asked.body, "reason") or "asked"
         await self._store.set_state(session.name, asked.names["verb"], reason[:200])
         return session_shape(session)
 
@@ -277,12 +288,26 @@ class Control:
 
     async def set_monthly(self, asked: Asked) -> Answer:
         """Set, or with null take away, a monthly ceiling."""
-        _check_fields(asked.body, ("monthly_usd",))
+        check_fields(asked.body, ("monthly_usd",))
         if "monthly_usd" not in asked.body:
             raise UsageError("monthly_usd is missing")
         name = asked.names["budget"]
-        await self._store.set_ceiling(name, _money(asked.body, "monthly_usd"))
+        await self._store.set_ceiling(name, money(asked.body, "monthly_usd"))
         return budget_shape(self._store.ledger, name, self._store.now())
+
+    # ---- before calls that are made elsewhere
+
+    async def budget_check(self, asked: Asked) -> Answer:
+        """How a session stands to its ceiling; changes nothing."""
+        return self._preflight.check(asked.request.raw_path.partition("?")[2], asked.inside)
+
+    async def hold(self, asked: Asked) -> Answer:
+        """Set money aside for a call."""
+        return await self._preflight.hold(asked.body)
+
+    async def end_hold(self, asked: Asked) -> Answer:
+        """Settle it, or give it back."""
+        return await self._preflight.end(asked.names["hold"], asked.names["verb"], asked.body)
 
 
 _ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9._:-]{0,127})"
@@ -298,6 +323,9 @@ _ROUTES = tuple(
         ("PUT", rf"/v1/sessions/{_ID}/budget", Control.set_budget, True),
         ("GET", rf"/v1/sessions/{_ID}/events", Control.events, True),
         ("POST", rf"/v1/sessions/{_ID}/(?P<verb>kill|pause|resume|close)", Control.change_state),
+        ("GET", r"/v1/budget-check", Control.budget_check, True, True),
+        ("POST", r"/v1/holds", Control.hold),
+        ("POST", r"/v1/holds/(?P<hold>[A-Za-z0-9]{1,64})/(?P<verb>settle|void)", Control.end_hold),
         ("GET", r"/v1/budgets", Control.budgets),
         ("PUT", r"/v1/budgets/(?P<budget>[^?#\\]{1,200})", Control.set_monthly),
     )
@@ -331,60 +359,6 @@ def _new_session_id() -> str:
     return f"s-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
-# ---- bodies
-
-
-async def _json_body(request: web.BaseRequest, settings: Settings) -> dict[str, Any]:
-    raw = await read_body(request, settings.doors)
-    if not raw.strip():
-        return {}
-    try:
-        body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"the body is no JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise UsageError("the body must be a JSON object")
-    return body
-
-
-def _check_fields(body: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for name in body:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            raise UsageError(f"unknown field {name[:60]!r}: {hint}")
-
-
-def _text(body: Mapping[str, Any], name: str) -> str | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, str):
-        raise UsageError(f"{name} must be text")
-    return value
-
-
-def _boolean(body: Mapping[str, Any], name: str) -> bool | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise UsageError(f"{name} must be true or false")
-    return value
-
-
-def _money(body: Mapping[str, Any], name: str) -> int | None:
-    value = body.get(name)
-    return None if value is None else parse_usd(value, name)
-
-
-def _seconds(body: Mapping[str, Any], name: str) -> float | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UsageError(f"{name} must be a number of seconds")
-    if not 0 < value <= _LONGEST_TTL_S:
-        raise UsageError(f"{name} must be above zero and at most a year")
-    return float(value)
-
-
 # ---- answers
 
 
@@ -395,7 +369,8 @@ def _json(status: int, answer: Answer) -> web.Response:
 
 
 def _error(status: int, code: str, message: str) -> web.Response:
-    return _json(status, {"error": {"message": message, "code": code}})
+    # a path or a field's name is repeated in some messages, and may hold a key
+    return _json(status, {"error": {"message": scrub(message), "code": code}})
 
 
 async def _follow(

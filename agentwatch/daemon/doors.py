@@ -8,7 +8,10 @@ has a time limit, what can't be parsed is answered without its words, and a brow
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
+import select
 import socket
 import struct
 import sys
@@ -18,7 +21,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from agentwatch.daemon.encodings import KNOWN, Undecodable, decode_whole
+from agentwatch.daemon.encodings import KNOWN, GrowsTooLong, Undecodable, decode_whole
 from agentwatch.errors import Refusal
 from agentwatch.mark import is_marked
 from agentwatch.settings import DoorsSettings
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 16_384
 _VERSIONS = ((1, 0), (1, 1))
+#: of <asm-generic/socket.h>, since Linux 6.5; Python's `socket` does not name it
+_SO_PEERPIDFD = 77
 _BAD_REQUEST = (
     '{"error":{"message":"AgentWatch: the request is not valid HTTP/1.1",'
     '"type":"invalid_request_error","param":null,"code":"bad_request"}}'
@@ -51,7 +56,7 @@ class Connection(RequestHandler):
         self._expect_head()
         self.peer = _peer(transport)
         if self.peer is not None:
-            self.peer_is_marked = is_marked(self.peer[0])
+            self.peer_is_marked = is_marked(self.peer[0]) or not _peer_lives(transport)
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count
@@ -152,7 +157,11 @@ def check_origin(request: web.BaseRequest, port: int | None) -> None:
     if request.version not in _VERSIONS:
         raise Refusal("bad_request", "AgentWatch: this is no HTTP/1.1 request", status=400)
     headers = request.headers
-    if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
+    codings = headers.getall("Transfer-Encoding", ["chunked"])
+    if [coding.strip().lower() for coding in codings] != ["chunked"]:
+        raise Refusal("bad_request", "AgentWatch: the only transfer coding taken is chunked")
+    sites = headers.getall("Sec-Fetch-Site", [])
+    if "Origin" in headers or any(site != "none" for site in sites):
         raise Refusal("bad_request", "AgentWatch: browsers are not served", status=403)
     if port is None:
         return
@@ -163,9 +172,10 @@ def check_origin(request: web.BaseRequest, port: int | None) -> None:
 
 
 async def read_body(request: web.BaseRequest, settings: DoorsSettings) -> bytes:
-    """The body, decoded, within its limits of size and time.
+    """The body, decoded, within its limits of size and time. A client that waits to be asked for
+    it is asked.
 
-    Raises Refusal(bad_request) with 400, 408, 413 or 415.
+    Raises Refusal(bad_request) with 400, 408, 413, 415 or 417.
     """
     limit = settings.max_body_mb << 20
     encodings = request.headers.getall("Content-Encoding", [])
@@ -178,6 +188,7 @@ async def read_body(request: web.BaseRequest, settings: DoorsSettings) -> bytes:
         )
     if (request.content_length or 0) > limit:
         raise _too_long(settings)
+    await _ask_for_body(request)
     body = await _read(request, limit, settings)
     if encoding in ("", "identity"):
         return body
@@ -185,8 +196,21 @@ async def read_body(request: web.BaseRequest, settings: DoorsSettings) -> bytes:
         return await asyncio.to_thread(decode_whole, encoding, body, limit)
     except Undecodable as error:
         raise Refusal(
-            "bad_request", f"AgentWatch: the {encoding} body can't be decoded: {error}", status=413
+            "bad_request",
+            f"AgentWatch: the {encoding} body can't be decoded: {error}",
+            status=413 if isinstance(error, GrowsTooLong) else 400,
         ) from error
+
+
+async def _ask_for_body(request: web.BaseRequest) -> None:
+    expected = request.headers.get("Expect")
+    if expected is None or request.version < (1, 1):
+        return
+    if expected.strip().lower() != "100-continue":
+        raise Refusal("bad_request", "AgentWatch: only 100-continue can be expected", status=417)
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # else the answer would count as begun
+    request.writer.output_size = 0
 
 
 async def _read(request: web.BaseRequest, limit: int, settings: DoorsSettings) -> bytes:
@@ -228,3 +252,22 @@ def _peer(transport: asyncio.BaseTransport) -> tuple[int, int] | None:
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, _gid = struct.unpack("3i", raw)
     return pid, uid
+
+
+def _peer_lives(transport: asyncio.BaseTransport) -> bool:
+    """Whether the process that connected is still there, so that it is the one that its number
+    was looked up by: who connects and ends may leave its connection, and its number, to others.
+
+    True where the kernel can't tell.
+    """
+    sock = transport.get_extra_info("socket")
+    try:
+        descriptor = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError as error:
+        return error.errno == errno.ENOPROTOOPT
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return not poll.poll(0)
+    finally:
+        os.close(descriptor)

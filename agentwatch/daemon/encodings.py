@@ -15,6 +15,10 @@ class Undecodable(Exception):
     """The bytes are not what the header says, or grow beyond the limit."""
 
 
+class GrowsTooLong(Undecodable):
+    """The decoded bytes are more than may be."""
+
+
 class Decoder(Protocol):
     """Takes encoded bytes, gives out decoded ones."""
 
@@ -50,7 +54,7 @@ def decode_whole(encoding: str, body: bytes, limit: int) -> bytes:
         raise Undecodable(f"the encoding {encoding[:40]!r} is not known")
     decoded = using.feed(body)
     if not using.done:
-        raise Undecodable("it is cut short")
+        raise Undecodable("it is cut short, or goes on after its end")
     return decoded
 
 
@@ -76,7 +80,7 @@ class _Zlib:
         except zlib.error as error:
             raise Undecodable(str(error)) from error
         if self._inner.unconsumed_tail:
-            raise Undecodable(f"it grows beyond {self._limit} bytes")
+            raise GrowsTooLong(f"it grows beyond {self._limit} bytes")
         return decoded
 
 
@@ -106,7 +110,7 @@ class _Zstd:
                 piece = self._inner.decompress(data[start : start + 1024])
                 size += len(piece)
                 if size > self._limit:
-                    raise Undecodable(f"it grows beyond {self._limit} bytes")
+                    raise GrowsTooLong(f"it grows beyond {self._limit} bytes")
                 pieces.append(piece)
         except self._error as error:
             raise Undecodable(str(error)) from error

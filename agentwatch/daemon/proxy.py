@@ -8,17 +8,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from agentwatch.daemon.access import identify
 from agentwatch.daemon.doors import check_origin, connection_of, read_body
 from agentwatch.daemon.governor import Call, Governor
 from agentwatch.daemon.keys import Keys
+from agentwatch.daemon.log import scrub
 from agentwatch.daemon.relay import ClientGone, refusal_headers
 from agentwatch.errors import Refusal
 from agentwatch.settings import Settings
 from agentwatch.wire.dialect import Ask, Dialect, Request
 from agentwatch.wire.unmetered import UnmeteredRequest
 
+_JSON = "application/json"
 _TOKEN_PATH = re.compile(r"/s/(aws_[A-Za-z0-9_-]{20,100})(/.*)", re.DOTALL)
 
 
@@ -78,11 +81,12 @@ class Proxy:
         return client.response or web.Response(status=499)
 
     async def _read(self, request: web.BaseRequest, target: Target, dialect: Dialect) -> Call:
-        headers = request.headers
+        headers: Mapping[str, str] = request.headers
         session, slot = identify(
             self._governor.store, self._keys, headers, target.query, target.token
         )
-        if "Upgrade" in headers:
+        # any other protocol may be offered (h2c is, by Java's client), and need not be taken
+        if headers.get("Upgrade", "h2c").strip().lower() != "h2c":
             raise Refusal(
                 "websocket_not_governed",
                 "AgentWatch: WebSockets can't be metered yet: use HTTP (streaming works)",
@@ -95,6 +99,8 @@ class Proxy:
             if refusal.reason != "path_not_governed" or not self._is_open(target):
                 raise
             ask, read = _unmetered(target, query, body)
+        else:
+            headers = _as_json(request.headers, body)
         return Call(session.name, dialect, ask, read, request.method, headers, slot)
 
     def _is_open(self, target: Target) -> bool:
@@ -120,10 +126,22 @@ def _unmetered(target: Target, query: str, body: bytes) -> tuple[Ask, Request]:
     return ask, UnmeteredRequest(body)
 
 
+def _as_json(headers: CIMultiDictProxy[str], body: bytes) -> Mapping[str, str]:
+    """The headers, saying of the body what it was read as: with another type or charset (utf-7)
+    a provider might read another request out of the same bytes."""
+    if not body or headers.getall("Content-Type", []) == [_JSON]:
+        return headers
+    told = CIMultiDict(headers)
+    told["Content-Type"] = _JSON
+    return told
+
+
 def _refused(dialect: Dialect, refusal: Refusal) -> web.Response:
-    status, body = dialect.refusal(refusal.reason, refusal.message, refusal.status)
+    # what was asked for is repeated in some messages, and may hold a key
+    message = scrub(refusal.message)
+    status, body = dialect.refusal(refusal.reason, message, refusal.status)
     answer = web.Response(status=status, body=body, headers=refusal_headers(refusal.reason))
-    if status in (408, 413, 415, 426) or refusal.reason == "unknown_credential":
+    if status in (408, 413, 415, 417, 426) or refusal.reason == "unknown_credential":
         # what is left of the body is not waited for
         answer.force_close()
     return answer

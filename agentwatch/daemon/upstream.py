@@ -5,6 +5,7 @@ The governor sees `send` and an Answer; that aiohttp carries them is known here 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -49,7 +50,15 @@ _REQUEST_DROPPED = HOP_HEADERS | {
     "forwarded",
     "via",
 }
+#: headers by which some servers take another method, path or host than the request line's
+_ROUTING = re.compile(
+    r"x-(?:http-)?method.*|x-original-.*|x-rewrite-.*|x-forwarded.*|x-host|x-envoy-.*|x-accel-.*"
+)
 _ANSWER_DROPPED = HOP_HEADERS | {"content-length", "set-cookie", "alt-svc"}
+
+
+#: beginnings of header names that are ours to set, or open us to web pages
+_NOT_PASSED = ("x-agentwatch", "access-control-")
 
 
 class NotSent(AgentWatchError):
@@ -78,7 +87,7 @@ class Answer:
         return CIMultiDict(
             (name, value)
             for name, value in self._response.headers.items()
-            if name.lower() not in _ANSWER_DROPPED and not name.lower().startswith("x-agentwatch")
+            if (low := name.lower()) not in _ANSWER_DROPPED and not low.startswith(_NOT_PASSED)
         )
 
     @property
@@ -154,13 +163,19 @@ def open_session() -> aiohttp.ClientSession:
 def _request_headers(headers: Mapping[str, str], credential: tuple[str, str]) -> CIMultiDict[str]:
     """The client's headers without its credentials, ours, and those of the hop. What answers is
     read here, so that only encodings are asked for that can be decoded."""
-    named = {part.strip().lower() for part in headers.get("Connection", "").split(",")}
+    named = {
+        part.strip().lower()
+        for name, value in headers.items()
+        if name.lower() == "connection"
+        for part in value.split(",")
+    }
     kept: CIMultiDict[str] = CIMultiDict(
         (name, value)
         for name, value in headers.items()
         if (low := name.lower()) not in _REQUEST_DROPPED
         and low not in named
         and not low.startswith("x-agentwatch")
+        and not (low.startswith("x-") and _ROUTING.fullmatch(low))
     )
     kept["Accept-Encoding"] = "identity"
     kept[credential[0]] = credential[1]

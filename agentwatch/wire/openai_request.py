@@ -76,7 +76,7 @@ _UNBILLED = frozenset(
 )
 #: a run of escaped letters: two of them together may be one
 _LETTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
-_SHORT_ESCAPES = ('""', "//", "n\n", "t\t", "r\r", "b\b", "f\f")
+_SHORT_ESCAPES = dict(zip('"/ntrbf', '"/\n\t\r\b\f', strict=True))
 _PROMPT = msgspec.json.Decoder(str | list[str | int | list[int]])
 
 
@@ -244,7 +244,7 @@ def read_free(
 def _unescaped(text: str) -> str:
     """What JSON text stands for. Whole replacements, as this may be megabytes."""
     parts = text.split("\\\\")
-    for escape, letter in _SHORT_ESCAPES:
+    for escape, letter in _SHORT_ESCAPES.items():
         parts = [part.replace("\\" + escape, letter) for part in parts]
     return "\\".join(_LETTERS.sub(_letters, part) for part in parts)
 
