@@ -1,0 +1,232 @@
+"""Money for calls that are made elsewhere: a caller that reaches the provider itself asks for a
+hold first and tells afterwards what the call cost; or only asks how its session stands.
+
+No limit can be put into such a call, so its worst case is held in full or it is refused; and it
+never waits. A hold of which nothing is heard any more was or may have been spent: it is settled in
+full, after a while or, as any other, when the daemon comes back from a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from agentwatch.core import accounts as acc
+from agentwatch.core.accounts import Hold, Outcome, Session
+from agentwatch.core.admission import Policy, Refused
+from agentwatch.core.estimate import Quote
+from agentwatch.core.money import parse_usd, to_usd
+from agentwatch.core.prices import Unpriced, billed_input, cost
+from agentwatch.core.usage import Usage
+from agentwatch.daemon import words
+from agentwatch.daemon.fields import check_fields, count, money, text
+from agentwatch.daemon.governor import Governor
+from agentwatch.daemon.quoting import ABSURD_TOKENS, priced, quote_for
+from agentwatch.errors import BarredError, JournalUnavailable, Refusal, UnknownHold, UsageError
+from agentwatch.settings import Settings
+from agentwatch.store.store import Written, new_hold_id
+from agentwatch.wire.dialect import Ask
+from agentwatch.wire.openai_usage import read_usage
+
+Answer = dict[str, Any]
+
+#: seconds after which nobody is expected to tell how a call ended
+FORGOTTEN_S = 3600.0
+#: holds of this room: those of calls that go through the daemon are not to be ended from outside
+_PREFIX = "p"
+_POLICY = Policy(clamp=False)
+_HOLD_FIELDS = (
+    "session_id",
+    "provider",
+    "model",
+    "input_tokens",
+    "max_output_tokens",
+    "budget_usd",
+)
+_USAGE_READERS: dict[str, Callable[[bytes], Usage | None]] = {"openai": read_usage}
+
+
+class Preflight:
+    """Holds that a caller asks for and ends itself."""
+
+    def __init__(self, governor: Governor, settings: Settings) -> None:
+        self._governor = governor
+        self._store = governor.store
+        self._settings = settings
+
+    # ---- how does it stand?
+
+    def check(self, query: str, inside: Session | None) -> Answer:
+        """The answer to a budget check. What makes no sense in the query is taken for absent, as
+        the old client takes an error for an outage, and goes on. `inside`: the session that the
+        caller is wrapped in, which is the only one that it may ask for. Raises Refusal."""
+        asked = parse_qs(query, errors="replace")
+        name = asked.get("session_id", [""])[-1]
+        if inside is not None and name != inside.name:
+            raise Refusal("not_from_inside", "from inside only its own session is seen", status=403)
+        limit = _limit(asked.get("limit_usd", [""])[-1])
+        session = self._store.ledger.sessions.get(name)
+        if session is None:
+            return _standing(limit, 0, 0, acc.ACTIVE, False)
+        if session.ceiling is not None:
+            limit = session.ceiling if limit is None else min(limit, session.ceiling)
+        barred = session.state != acc.ACTIVE or self._is_spent(session)
+        return _standing(limit, session.settled, session.held, session.state, barred)
+
+    def _is_spent(self, session: Session) -> bool:
+        """Whether the session, its project or its team has nothing left that binds it."""
+        charged = acc.charged_accounts(session, self._store.now())
+        return any(purse.room <= 0 for purse in self._store.ledger.purses(session, charged))
+
+    # ---- holds
+
+    async def hold(self, body: Mapping[str, Any]) -> Answer:
+        """Set a call's worst case aside. Raises Refusal (402 where the money is not there),
+        UsageError, JournalUnavailable."""
+        check_fields(body, _HOLD_FIELDS)
+        ask = _ask(body)
+        price = priced(ask, self._governor.book)
+        quoted = quote_for(ask, price, self._settings.provider(ask.provider).auto_tier)
+        session_id = text(body, "session_id")
+        if not session_id:
+            raise UsageError("session_id is missing")
+        session, _ = self._store.open_session(session_id, ceiling=money(body, "budget_usd"))
+        hold_id = _PREFIX + new_hold_id()[1:]
+        await self._written(session, ask, quoted, hold_id)
+        asyncio.get_running_loop().call_later(FORGOTTEN_S, self._forgotten, hold_id)
+        hold = self._store.ledger.holds[hold_id]
+        return {
+            "hold_id": hold_id,
+            "iteration": hold.iteration,
+            "held_usd": to_usd(hold.nanos),
+            "remaining_usd": _remaining(session),
+        }
+
+    async def _written(self, session: Session, ask: Ask, quoted: Quote, hold_id: str) -> None:
+        written = self._set_aside(session, ask, quoted, hold_id)
+        try:
+            await written
+        except JournalUnavailable:
+            self._store.void(hold_id, "never promised")
+            raise
+
+    def _set_aside(self, session: Session, ask: Ask, quoted: Quote, hold_id: str) -> Written:
+        about = {"provider": ask.provider, "model": ask.model, "may_wait": False}
+        try:
+            verdict, written = self._store.hold(session.name, quoted, _POLICY, hold_id, **about)
+        except BarredError as error:
+            message = words.barred(session, error.state)
+            raise Refusal(f"session_{error.state}", message, status=403) from None
+        if isinstance(verdict, Refused):
+            self._store.touch(session)
+            message = words.exceeded(self._store.ledger, session, verdict)
+            raise Refusal("agent_budget_exceeded", message, status=402)
+        return written
+
+    async def end(self, hold_id: str, verb: str, body: Mapping[str, Any]) -> Answer:
+        """Settle a hold by the usage that is told (in full where none is), or void it. Repeating
+        either changes nothing. Raises UnknownHold, UsageError."""
+        if not hold_id.startswith(_PREFIX):
+            raise UnknownHold(f"no hold {hold_id!r} that was asked for by POST /v1/holds")
+        check_fields(body, ("usage",) if verb == "settle" else ())
+        hold = self._store.ledger.holds.get(hold_id)
+        if verb == "void":
+            outcome, written = self._store.void(hold_id, "given back by the caller")
+        elif hold is None:
+            outcome, written = self._store.settle(hold_id, 0, "usage")
+        else:
+            outcome, written = self._settled(hold, _usage(hold.provider, body.get("usage")))
+        await written
+        return self._ended(outcome)
+
+    def _settled(self, hold: Hold, usage: Usage | None) -> tuple[Outcome, Written]:
+        book = self._governor.book
+        price = book.find(hold.provider, hold.model)
+        nanos, basis, reason = hold.nanos, "estimate", "no usage was told"
+        if usage is not None and price is not None:
+            try:
+                nanos, basis, reason = cost(price, usage), "usage", ""
+            except Unpriced as error:
+                reason = str(error)
+        return self._store.settle(
+            hold.id,
+            nanos,
+            basis,
+            model=hold.model,
+            input_tokens=billed_input(usage) if usage else 0,
+            output_tokens=usage.output_tokens if usage else 0,
+            price_version=book.version,
+            reason=reason,
+        )
+
+    def _ended(self, outcome: Outcome) -> Answer:
+        return {
+            "hold_id": outcome.hold,
+            "iteration": outcome.iteration,
+            "basis": outcome.basis,
+            "settled_usd": to_usd(outcome.nanos),
+            "remaining_usd": _remaining(self._store.ledger.session(outcome.session)),
+        }
+
+    def _forgotten(self, hold_id: str) -> None:
+        hold = self._store.ledger.holds.get(hold_id)
+        if hold is not None:
+            why = "nobody told how the call ended"
+            self._store.settle(hold_id, hold.nanos, "estimate", reason=why)
+
+
+def _ask(body: Mapping[str, Any]) -> Ask:
+    provider, model = text(body, "provider"), text(body, "model")
+    if provider not in _USAGE_READERS:
+        raise UsageError(f"provider must be one of: {', '.join(_USAGE_READERS)}")
+    if not model:
+        raise UsageError("model is missing")
+    given = count(body, "input_tokens")
+    limit = count(body, "max_output_tokens")
+    return Ask(
+        provider=provider,
+        api="preflight",
+        upstream_path="",
+        model=model,
+        input_bound=given or 0,
+        # not told: only the model's context window bounds it
+        input_by_reference=given is None,
+        has_output=limit != 0,
+        output_limit=limit or None,
+    )
+
+
+def _usage(provider: str, told: object) -> Usage | None:
+    if told is None:
+        return None
+    usage = _USAGE_READERS[provider](msgspec.json.encode(told))
+    if usage is None or usage.input_tokens + usage.output_tokens > ABSURD_TOKENS:
+        raise UsageError("usage must be the object that the provider reported, in whole tokens")
+    return usage
+
+
+def _limit(told: str) -> int | None:
+    try:
+        return parse_usd(told, "limit_usd")
+    except UsageError:
+        return None
+
+
+def _standing(limit: int | None, settled: int, held: int, state: str, barred: bool) -> Answer:
+    left = None if limit is None else max(0, limit - settled - held)
+    return {
+        "exceeded": barred or (limit is not None and settled >= limit),
+        "spent_usd": to_usd(settled),
+        "limit_usd": None if limit is None else to_usd(limit),
+        "remaining_usd": None if left is None else to_usd(left),
+        "state": state,
+    }
+
+
+def _remaining(session: Session) -> float | None:
+    free = session.free
+    return None if free is None else to_usd(max(0, free))
