@@ -80,7 +80,6 @@ class DoorsSettings(_Section, frozen=True):
     head_timeout_s: Timeout = 10.0
     body_timeout_s: Timeout = 30.0
     write_timeout_s: Timeout = 60.0
-    metrics_on_port: bool = False
 
 
 class DaemonSettings(_Section, frozen=True):

@@ -164,7 +164,6 @@ def _another(settings: Settings, key: tuple[str, ...], numbers: dict[str, str]) 
         "passthrough": "/v1/files",
         "auto_tier": "flex",
         "unknown_usd_per_mtok": "3",
-        "metrics_on_port": "true",
     }
     if key[-1] in words:
         return words[key[-1]]

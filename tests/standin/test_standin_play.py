@@ -101,7 +101,8 @@ def test_what_breaks_off_is_billed_up_to_there(
 def test_tokens_take_their_time(ask: Ask, standin: StandinProcess, streamed: bool) -> None:
     ask("tokens=10 delay=0.01 head_delay=0.05", stream=streamed)
     row = ended(standin)
-    assert row["ended_at"] - row["started_at"] >= 0.15
+    # uvloop's timers count whole milliseconds, and may be early by a part of one
+    assert row["ended_at"] - row["started_at"] >= 0.148
 
 
 def test_comments_can_come_for_ever(ask: Ask, standin: StandinProcess) -> None:
