@@ -25,6 +25,7 @@ CANNOT_RUN = 126
 NOT_FOUND = 127
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 #: what is passed on to the command when it was sent to us
@@ -93,6 +94,8 @@ class WrappedCommand:
         """Start it. Must come before any thread. Raises CommandError."""
         prctl = _prctl()
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        # the real keys are still in our own environment: the command is not to read them in /proc
+        prctl(_PR_SET_DUMPABLE, 0)
         self._spared = descendants(os.getpid())
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         try:
