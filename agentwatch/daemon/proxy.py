@@ -193,8 +193,8 @@ class HttpClient:
     def break_off(self) -> None:
         """Close the connection, so that the answer can't be taken for complete."""
         transport = self._connection.transport
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
+        if transport is not None:
+            transport.abort()  # no isinstance: uvloop's transports are none of asyncio's
 
     async def _sent(self, sending: Awaitable[object]) -> None:
         """A client that takes nothing for too long is one that has gone.
