@@ -8,7 +8,7 @@ from agentwatch.core import entries as e
 from agentwatch.core.accounts import Account, Outcome
 from agentwatch.core.fold import Balances
 from agentwatch.errors import LedgerError
-from agentwatch.store.protocol import Journal, Row, all_rows
+from agentwatch.store.protocol import Readable, Row, all_rows
 
 Digest = dict[str, object]
 
@@ -25,7 +25,7 @@ def digest(balances: Balances) -> Digest:
     }
 
 
-def audit(journal: Journal, last: int, live: Digest) -> int:
+def audit(journal: Readable, last: int, live: Digest) -> int:
     """Fold rows 1 to `last`, checking each link, and compare with `live`. Blocking.
 
     Returns how many rows there are. Raises LedgerError that tells what is wrong.
@@ -66,7 +66,7 @@ def outcome_of(rows: list[Row]) -> Outcome | None:
     )
 
 
-def _fold(journal: Journal, last: int) -> tuple[Balances, int]:
+def _fold(journal: Readable, last: int) -> tuple[Balances, int]:
     balances, previous, count = Balances(), e.GENESIS, 0
     for row in all_rows(journal):
         if row.seq > last:

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from agentwatch.core.accounts import Account, Hold, Session
 from agentwatch.core.entries import GENESIS
+from agentwatch.core.fold import Balances
 
 
 class Row(Struct, frozen=True):
@@ -45,8 +46,25 @@ class Snapshot(Struct):
     budgets: dict[str, int | None] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
 
+    def restore(self, balances: Balances) -> None:
+        """Fill empty balances with these."""
+        for session in self.sessions:
+            balances.add_session(session)
+        for account in self.accounts:
+            balances.accounts[account.id] = account
+        balances.monthly.update(self.budgets)
+        balances.holds = {hold.id: hold for hold in self.holds}
 
-class Journal(Protocol):
+
+class Readable(Protocol):
+    """What can be asked for its entries."""
+
+    def rows(self, after: int, limit: int) -> list[Row]:
+        """At most `limit` rows behind `after`, in order. Blocking; safe in any thread."""
+        ...
+
+
+class Journal(Readable, Protocol):
     """Where entries are kept. All calls come from one thread, the loop's."""
 
     def load(self) -> Snapshot:
@@ -63,10 +81,6 @@ class Journal(Protocol):
         batch was written)."""
         ...
 
-    def rows(self, after: int, limit: int) -> list[Row]:
-        """At most `limit` rows behind `after`, in order. Blocking; safe in any thread."""
-        ...
-
     def about(self, subject: str) -> list[Row]:
         """All rows about one hold, session or budget, in order. Blocking; safe in any thread."""
         ...
@@ -76,7 +90,7 @@ class Journal(Protocol):
         ...
 
 
-def all_rows(journal: Journal, slice_size: int = 2_000) -> Iterator[Row]:
+def all_rows(journal: Readable, slice_size: int = 2_000) -> Iterator[Row]:
     """Every row from the first on, read in slices so that writes get in between."""
     after = 0
     while found := journal.rows(after, slice_size):

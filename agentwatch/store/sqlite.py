@@ -15,7 +15,6 @@ import os
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -25,6 +24,13 @@ import msgspec
 
 from agentwatch.errors import JournalDamaged, JournalUnavailable
 from agentwatch.store.protocol import Batch, Row, Snapshot
+from agentwatch.store.recovery import (
+    bear_witness,
+    entries_at_least,
+    missing,
+    says_nothing_of_the_file,
+    set_aside,
+)
 from agentwatch.store.rows import read_rows, read_snapshot, write_batch
 from agentwatch.store.schema import migrate
 
@@ -37,20 +43,6 @@ LOCK_WAIT_S = 2.0
 #: a freed reserve is made again once the disk has this much more than it takes
 ROOM_FOR_RESERVE = 8 * RESERVE_BYTES
 SYNCHRONOUS = {"power": "FULL", "process": "NORMAL"}
-#: errors that say nothing about what is in the file: it is left where it is
-UNAVAILABLE = {
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_INTERRUPT,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PROTOCOL,
-    sqlite3.SQLITE_AUTH,
-}
 
 
 class SqliteJournal:
@@ -159,7 +151,7 @@ class SqliteJournal:
         try:
             write_batch(connection, batch)
         except Exception as error:  # whatever it is, who waits must hear of it
-            if _primary_code(error) == sqlite3.SQLITE_FULL and self._free_reserve():
+            if _is_full(error) and self._free_reserve():
                 return self._try_write(connection, batch)
             failed = JournalUnavailable(f"the ledger can't be written: {error}")
             failed.__cause__ = error
@@ -200,8 +192,7 @@ class SqliteJournal:
         with contextlib.suppress(sqlite3.Error, OSError):
             if connection is not None:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._witness.touch(mode=0o600)
-            self._witness.write_text(f"{seq}\n")
+            bear_witness(self._path, seq)
             self._vouched = seq
 
     # ---- opening
@@ -210,15 +201,11 @@ class SqliteJournal:
     def _reserve(self) -> Path:
         return self._path.with_suffix(".reserve")
 
-    @property
-    def _witness(self) -> Path:
-        return self._path.with_suffix(".witness")
-
     def _open(self) -> tuple[sqlite3.Connection, Snapshot]:
         try:
-            entries = self._entries_at_least()
+            entries = entries_at_least(self._path)
             if entries and not self._path.exists():
-                raise JournalDamaged(self._missing())
+                raise JournalDamaged(missing(self._path))
             if entries and self._path.stat().st_size == 0:
                 raise JournalDamaged(self._set_aside("it is empty"))
             self._path.touch(mode=0o600)
@@ -243,7 +230,7 @@ class SqliteJournal:
                 raise ValueError(f"it ends at entry {snapshot.seq}, though there were {entries}")
         except (sqlite3.Error, msgspec.MsgspecError, ValueError, TypeError) as error:
             connection.close()
-            if _primary_code(error) in UNAVAILABLE:
+            if says_nothing_of_the_file(error):
                 raise JournalUnavailable(
                     f"the ledger {self._path} can't be opened: {error}. Is another daemon using it?"
                 ) from error
@@ -259,36 +246,13 @@ class SqliteJournal:
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint=2000")
 
-    def _entries_at_least(self) -> int:
-        """How many entries the witness tells of; 0 where there is none, or nothing in it."""
-        try:
-            text = self._witness.read_text()
-        except FileNotFoundError:
-            return 0
-        return int(text) if text.strip().isdecimal() else 0
-
-    def _missing(self) -> str:
-        return (
-            f"the ledger {self._path} is gone, though one was kept there. Put it back, or begin "
-            f"anew, with nothing spent, by `agentwatch doctor --start-over`"
-        )
-
     def _set_aside(self, why: str) -> str:
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        aside = self._path.with_name(f"{self._path.name}.damaged-{stamp}")
-        if not self._entries_at_least():
-            self._witness.touch(mode=0o600)
-            self._witness.write_text("1\n")
-        for suffix in ("", "-wal", "-shm"):
-            part = Path(f"{self._path}{suffix}")
-            if part.exists():
-                part.rename(f"{aside}{suffix}")
         return (
-            f"the ledger is damaged ({why}) and was set aside as {aside}. No call is let through, "
-            f"since what was spent is not known. `agentwatch doctor` tells what can be done"
+            f"the ledger is damaged ({why}) and was set aside as {set_aside(self._path)}. No call "
+            f"is let through, since what was spent is not known. `agentwatch doctor` tells what "
+            f"can be done"
         )
 
 
-def _primary_code(error: Exception) -> int:
-    """SQLite's own code for what went wrong, without its extension; 0 where it has none."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+def _is_full(error: Exception) -> bool:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF == sqlite3.SQLITE_FULL

@@ -69,12 +69,7 @@ class Store:
         """
         snapshot = self._journal.load()
         self._seq, self._hash = snapshot.seq, snapshot.hash
-        for session in snapshot.sessions:
-            self.ledger.add_session(session)
-        for account in snapshot.accounts:
-            self.ledger.accounts[account.id] = account
-        self.ledger.monthly.update(snapshot.budgets)
-        self.ledger.holds = {hold.id: hold for hold in snapshot.holds}
+        snapshot.restore(self.ledger)
         why = "the daemon ended before the call did"
         ends = [
             self.settle(hold.id, hold.nanos, "crash", reason=why)
