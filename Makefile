@@ -86,5 +86,5 @@ lock: $(VENV)/made
 
 .PHONY: clean
 clean:
-	rm -rf .venv .venv-* build dist .home .coverage .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* .clients build dist .home .coverage .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
