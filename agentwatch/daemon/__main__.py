@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from agentwatch import __version__
 from agentwatch.daemon import hygiene, log
+from agentwatch.daemon.keys import ADDRESS_OF
 from agentwatch.daemon.listening import Listening, open_listening
 from agentwatch.daemon.supervisor import (
     CHILD,
@@ -30,6 +31,7 @@ from agentwatch.daemon.supervisor import (
 from agentwatch.daemonfile import Process, Running, read_running, take_lock, write_running
 from agentwatch.errors import AgentWatchError, SettingsError
 from agentwatch.settings import Settings, load_settings
+from agentwatch.upstreams import PROVIDERS
 
 logger = logging.getLogger("agentwatch.daemon")
 
@@ -104,8 +106,11 @@ def _supervise(
         with contextlib.suppress(OSError):
             write_running(settings.paths.daemon_file, replace(about, serving=Process.of(pid)))
 
+    # a key goes along with the address that it was given for: who can edit config.toml and make
+    # the serving process start again must not have it sent elsewhere
+    bound = {f"{ADDRESS_OF}{name}": settings.upstream(name) for name in PROVIDERS if name in keys}
     plan = Plan(
-        keys=keys,
+        keys={**keys, **bound},
         lock_fd=lock_fd,
         stop_grace_s=settings.daemon.stop_grace_s,
         command=command,

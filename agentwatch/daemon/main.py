@@ -31,7 +31,7 @@ from agentwatch.daemon.doors import Door
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.hygiene import not_dumpable, raise_file_limit
-from agentwatch.daemon.keys import Keys
+from agentwatch.daemon.keys import Keys, for_these_addresses
 from agentwatch.daemon.proxy import Proxy
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.upstream import Upstream, open_session
@@ -223,6 +223,8 @@ def _keys(settings: Settings, descriptor: int) -> Keys:
     with os.fdopen(descriptor, "rb") as pipe:
         handed = json.loads(pipe.read() or b"{}")
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    upstreams = {name: settings.upstream(name) for name in PROVIDERS}
+    handed = for_these_addresses(handed, upstreams)
     return Keys(settings.paths.keys_file, handed, Path(folder) if folder else None)
 
 
