@@ -6,6 +6,7 @@ emptied or older file is no fresh start. Whoever uses this has the home's lock.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -97,6 +98,15 @@ def set_aside(ledger: Path) -> Path:
         if part.exists():
             part.rename(f"{aside}{suffix}")
     return aside
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder's names, on the disk for sure. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def set_aside_before(ledger: Path) -> list[Path]:

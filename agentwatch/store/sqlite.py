@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -25,16 +27,20 @@ import msgspec
 from agentwatch.errors import JournalDamaged, JournalUnavailable
 from agentwatch.store.protocol import Batch, Row, Snapshot
 from agentwatch.store.recovery import (
+    SUFFIXES,
     bear_witness,
     entries_at_least,
     missing,
     says_nothing_of_the_file,
     set_aside,
+    sync,
 )
 from agentwatch.store.rows import read_rows, read_snapshot, write_batch
 from agentwatch.store.schema import migrate
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 #: freed when the disk is full, so that the settles of calls in flight get through
 RESERVE_BYTES = 1 << 20
@@ -42,6 +48,8 @@ RESERVE_BYTES = 1 << 20
 LOCK_WAIT_S = 2.0
 #: a freed reserve is made again once the disk has this much more than it takes
 ROOM_FOR_RESERVE = 8 * RESERVE_BYTES
+#: a file that was removed is put back at most so often
+REPLACE_S = 1.0
 SYNCHRONOUS = {"power": "FULL", "process": "NORMAL"}
 
 
@@ -61,6 +69,9 @@ class SqliteJournal:
         #: entries that there are at least, as the witness has it, and as was written
         self._vouched = 0
         self._seq = 0
+        #: which file is open; it is not put back again before `_replace_at` of the monotonic clock
+        self._file: tuple[int, int] | None = None
+        self._replace_at = 0.0
 
     # ---- the protocol
 
@@ -144,6 +155,7 @@ class SqliteJournal:
         started.set_result(snapshot)
         while (job := self._jobs.get()) is not None:
             job(connection)
+            connection = self._in_its_place(connection)
         connection.close()
         self._vouch(self._seq)
 
@@ -195,6 +207,48 @@ class SqliteJournal:
             bear_witness(self._path, seq)
             self._vouched = seq
 
+    # ---- a file that was removed or replaced under us
+
+    def _in_its_place(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """The connection to go on with. Where the file is not ours any more, what we still hold
+        open is all that is left of the ledger, and is written to its place again."""
+        if self._identity() == self._file or time.monotonic() < self._replace_at:
+            return connection
+        self._replace_at = time.monotonic() + REPLACE_S
+        try:
+            self._write_anew(connection)
+            connection.close()
+            fresh = self._connection()
+            self._configure(fresh)
+        except (OSError, sqlite3.Error) as error:
+            logger.error("the ledger %s was removed, and can't be put back: %s", self._path, error)
+            return connection
+        logger.error("the ledger %s was removed or replaced: it was put back", self._path)
+        self._file = self._identity()
+        return fresh
+
+    def _write_anew(self, connection: sqlite3.Connection) -> None:
+        fresh = self._path.with_suffix(".fresh")
+        fresh.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(fresh),))
+        fresh.chmod(0o600)
+        sync(fresh)
+        # the old file's WAL would be played into the new one
+        for suffix in SUFFIXES[1:]:
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        if self._path.exists():
+            set_aside(self._path)
+        fresh.replace(self._path)
+        sync(self._path.parent)
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file lies there; None: none."""
+        try:
+            about = self._path.stat()
+        except OSError:
+            return None
+        return about.st_dev, about.st_ino
+
     # ---- opening
 
     @property
@@ -215,13 +269,12 @@ class SqliteJournal:
         except OSError as error:
             raise JournalUnavailable(f"the ledger {self._path} can't be opened: {error}") from error
         self._seq = snapshot.seq
+        self._file = self._identity()
         self._vouch(snapshot.seq, connection)
         return connection, snapshot
 
     def _connect(self, entries: int) -> tuple[sqlite3.Connection, Snapshot]:
-        connection = sqlite3.connect(
-            self._path, isolation_level=None, timeout=LOCK_WAIT_S, check_same_thread=False
-        )
+        connection = self._connection()
         try:
             self._configure(connection)
             migrate(connection)
@@ -239,6 +292,11 @@ class SqliteJournal:
             connection.close()
             raise
         return connection, snapshot
+
+    def _connection(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self._path, isolation_level=None, timeout=LOCK_WAIT_S, check_same_thread=False
+        )
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")

@@ -189,8 +189,8 @@ def _verified(patient: Patient) -> Iterator[Check]:
         todo = f"agentwatch down; then keep {path} and see `agentwatch doctor`"
         yield Check("ledger", FAIL, str(told.get("problem")), todo)
     elif not path.exists():
-        words = f"{path} was removed under the daemon, which alone knows what was spent"
-        yield Check("ledger", FAIL, words, "put it back before the daemon ends")
+        words = f"{path} was removed under the daemon, which can't put it back"
+        yield Check("ledger", FAIL, words, "agentwatch logs tells why: mend it before it ends")
     else:
         yield Check("ledger", OK, f"{told.get('entries')} entries, chain and balances are sound")
 

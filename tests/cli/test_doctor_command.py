@@ -217,12 +217,28 @@ def test_a_configuration_that_is_wrong_does_not_hide_the_rest(spent: Daemon) -> 
     assert "sound" in found["ledger"]["found"]
 
 
-def test_a_ledger_removed_under_the_daemon_is_told(start_daemon: Start) -> None:
+def test_a_ledger_removed_under_the_daemon_is_put_back(start_daemon: Start) -> None:
+    daemon = start_daemon()
+    agent = daemon.open(1.0)
+    assert agent.post(body=chat("tokens=3")).status == 200
+    settled = agent.settled
+    shutil.move(ledger(daemon), daemon.home / "moved")
+    assert diagnosis(daemon)["ledger"]["verdict"] == "ok"
+    assert ledger(daemon).exists()
+    assert "was put back" in daemon.log
+    assert daemon.down().returncode == 0
+    daemon.up()
+    assert agent.settled == settled
+
+
+def test_one_that_can_not_be_put_back_is_told(start_daemon: Start) -> None:
     daemon = start_daemon()
     assert daemon.open(1.0).post(body=chat("tokens=3")).status == 200
+    (daemon.home / "ledger.fresh").mkdir()
     shutil.move(ledger(daemon), daemon.home / "moved")
     found = diagnosis(daemon, code=1)
     assert "removed under the daemon" in found["ledger"]["found"]
+    (daemon.home / "ledger.fresh").rmdir()
 
 
 def test_a_network_proxy_that_would_see_the_calls_is_told(stopped: Daemon) -> None:

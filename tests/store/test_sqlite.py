@@ -300,3 +300,34 @@ async def test_the_promise_of_durability_is_what_sqlite_is_told(
     }
     journal.close()
     journal.close()
+
+
+@pytest.mark.parametrize("gone", ["file", "all", "replaced", "older"])
+async def test_a_ledger_removed_under_its_writer_is_put_back(files: Kit, gone: str) -> None:
+    store = await files.open()
+    _, written = store.open_session("s", ceiling=1000)
+    await written
+    older = files.path.read_bytes()
+    _, written = files.hold(store, "h1", 100)
+    await written
+    for path in files.path.parent.glob("ledger.db*") if gone == "all" else (files.path,):
+        path.unlink()
+    if gone in ("replaced", "older"):
+        files.path.write_bytes(b"something else" if gone == "replaced" else older)
+    _, written = files.hold(store, "h2", 50)
+    await written
+    # no more than a second time a second, but surely at the next write after that
+    deadline = asyncio.get_running_loop().time() + 10
+    while not files.path.exists() or files.path.read_bytes() == older:
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.01)
+    _, written = store.settle("h1", 90, "usage")
+    await written
+    assert await store.verify() == 4
+    again = await files.crash()
+    assert again.ledger.session("s").settled == 90 + 50
+    assert again.ledger.session("s").held == 0
+    assert await again.verify() == 5
+    await again.close()
+    await store.close()
+    assert await (await files.open()).verify() == 5
