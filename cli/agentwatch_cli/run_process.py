@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -44,6 +45,8 @@ FORWARDED = frozenset(
 )
 _WATCHED = FORWARDED | {signal.SIGCHLD}
 
+#: how long what the command started may take to notice that it has ended
+_GOING_S = 0.4
 #: how long a stop of the command must last before we stop too: on `fg` we may wake before it does
 _STOP_SETTLES_S = 0.05
 
@@ -122,13 +125,21 @@ class WrappedCommand:
         while self._status is None and self._verdict is None:
             self._take(*_next_signal())
         verdict = self._verdict if self._status is None else None
-        grace_s = self._grace_s
-        found, unkillable = end_all(self._alive, self._reap, grace_s)
+        if verdict is None:
+            self._let_go()
+        found, unkillable = end_all(self._alive, self._reap, self._grace_s)
         if verdict is not None:
             self._terminal.restore()
         _drain_signals()
         status = self._status if self._status is not None else signal.SIGKILL
         return Ending(status, verdict, 0 if verdict else found, unkillable)
+
+    def _let_go(self) -> None:
+        """What is on its way out with the command was not left behind by it."""
+        deadline = time.monotonic() + _GOING_S
+        while self._verdict is None and self._alive() and time.monotonic() < deadline:
+            time.sleep(_GOING_S / 20)
+            self._reap()
 
     def _alive(self) -> list[int]:
         return descendants(os.getpid(), self._spared)

@@ -346,3 +346,9 @@ def test_open_files_are_passed_on_as_a_shell_does(fake_daemon):
     os.close(writer)
     with os.fdopen(reader) as file:
         assert file.read() == "three"
+
+
+def test_what_ends_by_itself_a_moment_later_is_not_reported_as_left_behind(fake_daemon):
+    done = fake_daemon.agentwatch("run", "--budget", "1", "--", "sh", "-c", "sleep 0.1 & exit 3")
+    assert done.returncode == 3
+    assert "left behind" not in done.stderr
