@@ -210,6 +210,9 @@ class Store:
                 self._failed = None
                 self._unwritten = None
                 queued.end(None)
+                if not self._queued:
+                    # that one may have told of a failure that is over
+                    self._queued = _Queued()
                 self._flush()
             else:
                 self._failed = error

@@ -217,6 +217,20 @@ async def test_a_full_disk_promises_nothing_and_loses_nothing(
     await again.close()
 
 
+async def test_a_failure_that_is_over_is_not_told_to_the_next_call(
+    files: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "RETRY_S", 0.02)
+    store = await files.open()
+    await store.open_session("s", ceiling=None)[1]
+    set_most_pages(store._journal, 1)
+    await spend(store, files, range(1_000))
+    set_most_pages(store._journal, 1 << 30)
+    await until(lambda: store.failed is None)
+    await files.hold(store, "after", 1)[1]
+    await store.close()
+
+
 async def test_the_end_of_a_store_writes_what_could_not_be_written_before(
     files: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
