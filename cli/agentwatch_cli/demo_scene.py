@@ -3,6 +3,7 @@ gone at the end."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -26,9 +27,21 @@ _PATIENCE_S = 20.0
 class Scene:
     """Programs run in this environment see the demo's daemon, and nothing of the user's."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str], provider_port: int) -> None:
         self.home = home
         self.environment = dict(environment)
+        self._provider_port = provider_port
+
+    def provider_bill(self) -> int:
+        """What the provider has billed, by its own books: nano-USD. Raises AgentWatchError."""
+        line = http.client.HTTPConnection("127.0.0.1", self._provider_port, timeout=_PATIENCE_S)
+        try:
+            line.request("GET", "/_standin/bill")
+            return int(json.loads(line.getresponse().read())["billed_nanos"])
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise AgentWatchError(f"the stand-in provider shows no bill: {error}") from None
+        finally:
+            line.close()
 
     def agentwatch(self, *args: str) -> list[str]:
         """The command line of an agentwatch command."""
@@ -57,7 +70,7 @@ def scene(environ: Mapping[str, str]) -> Iterator[Scene]:
     home = Path(tempfile.mkdtemp(prefix="agentwatch-demo-"))
     try:
         with _standin(home) as port:
-            stage = Scene(home, _environment(environ, home, port))
+            stage = Scene(home, _environment(environ, home, port), port)
             try:
                 stage.do("up")
                 yield stage

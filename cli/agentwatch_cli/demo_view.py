@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentwatch_cli.output import harmless, say, usd
 
-_BAR = 44
+_WIDEST = 92
 _ROWS = 14
+#: of a line, what is not its bar: the border, the call's number, tokens and money
+_FIGURES = 43
+#: the lines of a picture that are no calls: border, money, projection, refusal
+_OTHER_LINES = 13
 #: up to which call the projection goes: about where the model's context would be full
 PROJECTED_CALLS = 80
 
@@ -78,7 +82,8 @@ class LiveView:
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(highlight=False), auto_refresh=False)
+        self._console = Console(highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="visible")
 
     def __enter__(self) -> LiveView:
         self._live.start()
@@ -89,8 +94,22 @@ class LiveView:
 
     def show(self, story: Story) -> None:
         """Draw the story as it stands."""
-        self._live.update(_picture(story))
+        self._live.update(_picture(story, Frame.of(*self._console.size)))
         self._live.refresh()
+
+
+class Frame(NamedTuple):
+    """What fits on the screen: columns of the panel and of its bars, rows of calls."""
+
+    width: int
+    bar: int
+    rows: int
+
+    @classmethod
+    def of(cls, columns: int, lines: int) -> Frame:
+        """For a terminal of this size: the money and the refusal are on it at all times."""
+        width = max(_FIGURES + 10, min(_WIDEST, columns))
+        return cls(width, width - _FIGURES, max(3, min(_ROWS, lines - _OTHER_LINES)))
 
 
 def view() -> AbstractContextManager[PlainView | LiveView]:
@@ -98,39 +117,42 @@ def view() -> AbstractContextManager[PlainView | LiveView]:
     return LiveView() if sys.stdout.isatty() else PlainView()
 
 
-def _picture(story: Story) -> Any:
+def _picture(story: Story, frame: Frame) -> Any:
     from rich.console import Group
     from rich.panel import Panel
     from rich.text import Text
 
-    parts = [*_calls(story), Text(), _money(story), _projection(story)]
+    parts = [*_calls(story, frame), Text(), _money(story, frame.bar), _projection(story)]
     if story.refusal is not None:
         parts += [Text(), _refused(story.refusal)]
     title = "a runaway agent: each call carries all that went before"
-    return Panel(Group(*parts), title=title, title_align="left", border_style="dim", width=92)
+    return Panel(
+        Group(*parts), title=title, title_align="left", border_style="dim", width=frame.width
+    )
 
 
-def _calls(story: Story) -> list[Any]:
+def _calls(story: Story, frame: Frame) -> list[Any]:
     from rich.text import Text
 
-    shown = story.calls[-_ROWS:]
+    shown = story.calls[-frame.rows :]
     most = max((call["prompt_tokens"] for call in shown), default=1)
     lines = []
     for call in shown:
         line = Text().append(f"call {call['call']:>3}  ", style="dim")
-        line.append(_bar(call["prompt_tokens"] / most, _BAR).ljust(_BAR), style="cyan")
-        line.append(f" {call['prompt_tokens']:>8,} tokens  {usd(call['cost_usd']):>8}", style="")
+        bar = _bar(call["prompt_tokens"] / most, frame.bar)
+        line.append(bar.ljust(frame.bar), style="cyan")
+        line.append(f" {call['prompt_tokens']:>8,} tokens {usd(call['cost_usd']):>8}", style="")
         lines.append(line)
     return lines
 
 
-def _money(story: Story) -> Any:
+def _money(story: Story, width: int) -> Any:
     from rich.text import Text
 
     share = min(1.0, story.spent_usd / story.ceiling_usd)
     colour = "green" if share < 0.6 else "yellow" if share < 0.85 else "red"
     line = Text().append("spent     ", style="bold")
-    line.append(_bar(share, _BAR).ljust(_BAR, "·"), style=colour)
+    line.append(_bar(share, width).ljust(width, "·"), style=colour)
     line.append(f" {usd(story.spent_usd)} of {usd(story.ceiling_usd)}", style="bold")
     return line
 

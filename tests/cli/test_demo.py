@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from agentwatch_cli import demo_agent, demo_scene
-from agentwatch_cli.demo_view import PlainView, Story, _picture
+from agentwatch_cli.demo_view import Frame, PlainView, Story, _picture
 
 AGENT = [sys.executable, "-m", "agentwatch_cli.demo_agent"]
 REFUSAL = {"call": 3, "status": 400, "refused": "spent + held", "code": "agent_budget_exceeded"}
@@ -104,15 +105,53 @@ def test_the_picture_can_be_drawn_at_every_moment():
     story = Story(0.5)
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(_picture(story))
+        console.print(_picture(story, Frame.of(100, 30)))
         for number in range(1, 40):
             story.take(_call(number, number * 1000, 0.02))
-            console.print(_picture(story))
+            console.print(_picture(story, Frame.of(100, 30)))
         story.take({**REFUSAL, "refused": "\x1b]0;x\x07[red]no"})
-        console.print(_picture(story))
+        console.print(_picture(story, Frame.of(100, 30)))
     text = capture.get()
     assert "REFUSED" in text and "[red]no" in text
     assert "\x1b]0" not in text
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(100, 30), (80, 24), (200, 60)])
+def test_a_picture_fits_its_screen_with_one_line_a_call(columns, lines):
+    from rich.console import Console
+
+    story = Story(0.5)
+    for number in range(1, 40):
+        story.take(_call(number, number * 5000, 0.012))
+    words = "AgentWatch: the budget of session s-20261123-182101-2a4db0 does not allow this call: "
+    words += "spent $0.4454675 + held $0.00 + asked $0.11444825 = $0.55991575 > ceiling $0.50. "
+    words += "To go on: agentwatch sessions budget s-20261123-182101-2a4db0 USD"
+    story.take({**REFUSAL, "refused": words})
+    console = Console(width=columns)
+    with console.capture() as capture:
+        console.print(_picture(story, Frame.of(columns, lines)))
+    drawn = capture.get().splitlines()
+    assert len(drawn) < lines
+    calls = [line for line in drawn if "│ call" in line and "REFUSED" not in line]
+    assert len(calls) >= 5 and all("tokens" in line and "$" in line for line in calls)
+    assert "spent     " in capture.get()
+
+
+def test_the_demos_agent_is_stopped_and_the_provider_says_the_same(tmp_path):
+    env = {**os.environ, "TMPDIR": str(tmp_path), "OPENAI_API_KEY": "sk-not-to-be-used"}
+    done = subprocess.run(
+        [sys.executable, "-m", "agentwatch_cli", "demo", "--budget", "0.10"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "REFUSED: AgentWatch: the budget of session" in done.stdout
+    spent = re.search(r"spent (\S+) \+ held", done.stdout)
+    assert spent is not None
+    assert f"The provider's own bill:\n{spent[1]}. Left alone, 80 calls" in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_demos_programs_see_no_real_key_and_no_home_of_the_users(tmp_path):

@@ -45,7 +45,8 @@ def demo(
     say(f"$ agentwatch run --budget {budget} -- python runaway_agent.py")
     with scene(os.environ) as stage:
         closing = _play(stage, story, budget)
-    _tell_end(story, closing)
+        billed = stage.provider_bill()
+    _tell_end(story, closing, billed)
 
 
 def _play(stage: Scene, story: Story, budget: str) -> str:
@@ -84,13 +85,17 @@ def _events(run: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _tell_end(story: Story, closing: str) -> None:
+def _tell_end(story: Story, closing: str, billed: int) -> None:
+    from agentwatch.core.money import usd_text
+    from agentwatch_cli.demo_view import PROJECTED_CALLS
+
     for line in closing.splitlines():
         say(line)
     if story.refusal is None or story.refusal["code"] != "agent_budget_exceeded":
         raise AgentWatchError("the demo did not end as it should: the ceiling stopped nothing")
-    saved = usd(story.projected_usd())
+    calls, led_to = len(story.calls), usd(story.projected_usd())
     say("")
-    say(f"The agent was stopped within its {usd(story.ceiling_usd)}; left alone: {saved}.")
+    say(f"Stopped after {calls} calls, within {usd(story.ceiling_usd)}. The provider's own bill:")
+    say(f"${usd_text(billed)}. Left alone, {PROJECTED_CALLS} calls would have cost {led_to}.")
     for line in ("", *_NEXT):
         say(line)
