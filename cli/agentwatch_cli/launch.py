@@ -29,6 +29,7 @@ LOG_MAX_BYTES = 10_000_000
 _ASK_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _TOLD_LIMIT_S = 1.0
+_FOR_PEOPLE = "agentwatch: "
 
 
 def daemon_command(settings: Settings) -> list[str]:
@@ -138,14 +139,20 @@ def _rotate(log: Path) -> None:
 def _did_not_start(
     settings: Settings, process: subprocess.Popen[bytes], before: int
 ) -> DaemonUnavailable:
-    said = [harmless(line) for line in _log_since(settings.paths.log, before)[-5:]]
-    words = " | ".join(line.removeprefix("agentwatch: ") for line in said) or "it said nothing"
+    words = _gist(_log_since(settings.paths.log, before)) or "it said nothing"
     if process.returncode not in (None, 0):
         return DaemonUnavailable(f"the daemon did not start: {words}")
     return DaemonUnavailable(
         f"the daemon does not answer ({words}): look at `agentwatch logs`, "
         "then `agentwatch restart`"
     )
+
+
+def _gist(said: list[str]) -> str:
+    """The line that was meant for people; else the last ones, of a traceback only its end."""
+    for_people = [line for line in said if line.startswith(_FOR_PEOPLE)]
+    last = for_people[-1:] or [line.rpartition("\\n")[2] for line in said[-5:]]
+    return " | ".join(harmless(line.removeprefix(_FOR_PEOPLE)) for line in last)
 
 
 def _log_since(log: Path, offset: int) -> list[str]:

@@ -225,3 +225,16 @@ def test_the_real_command_is_the_supervisor_s_program(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
     assert "supervisor" in done.stdout
     assert command[-3:-1] == ["--port", "4"]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (["agentwatch: the ledger is gone", "… INFO ended with 78"], "the ledger is gone"),
+        (["… CRITICAL uncaught\\nTraceback …\\n  File …\\nKeyError: 'x'"], "KeyError: 'x'"),
+        (["one", "two"], "one | two"),
+        ([], ""),
+    ],
+)
+def test_what_was_meant_for_people_is_shown_and_no_traceback(said: list[str], shown: str) -> None:
+    assert launch._gist(said) == shown

@@ -1,0 +1,249 @@
+"""What happens to the ledger's file, as its owner and the agents see it: no fresh budget, ever."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from harness import Agent, Daemon, chat, environment, wait_until
+
+from agentwatch.daemonfile import read_running
+from agentwatch.standin.process import StandinProcess
+
+Start = Callable[..., Daemon]
+CALL = chat("tokens=3", max_completion_tokens=8)
+
+
+def processes(daemon: Daemon) -> list[int]:
+    told = read_running(daemon.home / "daemon.json")
+    assert told is not None and told.serving is not None
+    return [told.supervisor.pid, told.serving.pid]
+
+
+def kill_all(daemon: Daemon) -> None:
+    for pid in processes(daemon):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def spent(start_daemon: Start) -> tuple[Daemon, Agent]:
+    """A daemon, and a session that has spent something."""
+    daemon = start_daemon()
+    agent = daemon.open(0.01)
+    assert agent.post(body=CALL).status == 200
+    return daemon, agent
+
+
+def damage_a_row(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(
+            "UPDATE journal SET entry = CAST(replace(CAST(entry AS TEXT), '1', '2') AS BLOB)"
+        )
+    db.close()
+
+
+def flip_bits(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    for at in range(100, len(data), 997):
+        data[at] ^= 0x40
+    path.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut short": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "emptied": lambda path: os.truncate(path, 0),
+    "deleted": lambda path: path.unlink(),
+    "bits flipped": flip_bits,
+    "a row edited": damage_a_row,
+    "not a database": lambda path: path.write_bytes(b"hello" * 1000),
+}
+
+
+@pytest.fixture(scope="module")
+def left_behind(module_standin: StandinProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a daemon that was ended after some money was spent."""
+    with tempfile.TemporaryDirectory(prefix="aw-") as folder:
+        daemon = Daemon(Path(folder), environment(Path(folder), module_standin))
+        try:
+            daemon.up()
+            assert daemon.open(0.01, session_id="s").post(body=CALL).status == 200
+        finally:
+            daemon.down()
+        return Path(shutil.copytree(folder, tmp_path_factory.mktemp("left") / "home"))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_ledger_starts_no_fresh_budget(
+    left_behind: Path, home: Path, standin: StandinProcess, damage: str
+) -> None:
+    shutil.copytree(left_behind, home, dirs_exist_ok=True)
+    daemon = Daemon(home, environment(home, standin))
+    DAMAGES[damage](home / "ledger.sqlite3")
+    refused = daemon.command("up")
+    assert refused.returncode == 1
+    assert "agentwatch doctor" in refused.stderr
+    assert "ledger" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1 and "supervisor" not in refused.stderr
+    # it was set aside, and is not there any more: that is no fresh start either
+    run = daemon.command("run", "--budget", "1", "--", "true")
+    assert run.returncode == 125
+    assert "agentwatch doctor" in run.stderr
+    assert daemon.command("doctor").returncode == 1
+    assert standin.bill()["requests"] == 0
+
+
+def test_damaged_while_it_ran_and_killed_is_found_at_the_start(
+    spent: tuple[Daemon, Agent],
+) -> None:
+    daemon, _ = spent
+    kill_all(daemon)
+    flip_bits(daemon.home / "ledger.sqlite3")
+    (daemon.home / "ledger.sqlite3-wal").unlink(missing_ok=True)
+    refused = daemon.command("up")
+    assert refused.returncode == 1
+    assert "agentwatch doctor" in refused.stderr
+
+
+def test_deleted_while_it_runs_it_is_there_after_a_crash(
+    spent: tuple[Daemon, Agent], standin: StandinProcess
+) -> None:
+    daemon, agent = spent
+    for path in daemon.home.glob("ledger.*"):
+        path.unlink()
+    assert agent.post(body=CALL).status == 200
+    wait_until((daemon.home / "ledger.sqlite3").exists)
+    assert agent.post(body=CALL).status == 200
+    agent.at_rest()
+    kill_all(daemon)
+    daemon.up()
+    assert agent.settled == standin.bill()["billed_nanos"]
+
+
+def test_an_older_copy_put_back_is_no_cheaper_past(spent: tuple[Daemon, Agent]) -> None:
+    daemon, agent = spent
+    assert daemon.down().returncode == 0
+    older = daemon.home / "older"
+    shutil.copy(daemon.home / "ledger.sqlite3", older)
+    daemon.up()
+    assert agent.post(body=CALL).status == 200
+    assert daemon.down().returncode == 0
+    shutil.copy(older, daemon.home / "ledger.sqlite3")
+    refused = daemon.command("up")
+    assert refused.returncode == 1
+    assert "agentwatch doctor" in refused.stderr
+
+
+def test_a_ledger_that_another_program_locks_is_waited_for(spent: tuple[Daemon, Agent]) -> None:
+    daemon, agent = spent
+    assert daemon.down().returncode == 0
+    settled_before = (daemon.home / "ledger.sqlite3").read_bytes()
+    with sqlite3.connect(daemon.home / "ledger.sqlite3") as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        refused = daemon.command("up")
+        assert refused.returncode == 1
+        assert "locked" in refused.stderr and "set aside" not in refused.stderr
+        other.rollback()
+    other.close()
+    assert (daemon.home / "ledger.sqlite3").read_bytes() == settled_before
+    daemon.up()
+    assert agent.settled > 0
+
+
+# ---- a full disk
+
+
+@pytest.fixture
+def small_disk(standin: StandinProcess) -> Iterator[Callable[..., Daemon]]:
+    """A daemon whose home is a disk of 4 MB. Needs the right to mount."""
+    with ExitStack() as stack:
+        home = Path(tempfile.mkdtemp(prefix="aw-"))
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(home)]
+        if subprocess.run(mount, capture_output=True).returncode != 0:
+            pytest.skip("this user can't mount a small disk")
+        stack.callback(subprocess.run, ["umount", "-l", str(home)], check=True)
+
+        def start(**settings: str) -> Daemon:
+            daemon = Daemon(home, environment(home, standin, **settings))
+            stack.callback(daemon.down)
+            daemon.up()
+            return daemon
+
+        yield start
+
+
+def fill(folder: Path) -> Path:
+    file = folder / "filler"
+    with file.open("wb", buffering=0) as opened:
+        try:
+            while opened.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+    return file
+
+
+def fill_for_good(daemon: Daemon, agent: Agent) -> Path:
+    """Fill the disk, and the reserve that is freed then."""
+    file = fill(daemon.home)
+    for _ in range(2000):
+        agent.post(body=CALL)
+        fill_more(file)
+        if daemon.get("/v1/status")["ledger_failed"]:
+            return file
+    raise AssertionError("the disk never got full")
+
+
+def fill_more(file: Path) -> None:
+    with file.open("ab", buffering=0) as opened:
+        try:
+            while opened.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+
+
+def test_a_full_disk_fail_open_counts_and_writes_later(
+    small_disk: Start, standin: StandinProcess
+) -> None:
+    daemon = small_disk()
+    agent = daemon.open(10.0)
+    filler = fill_for_good(daemon, agent)
+    for _ in range(5):
+        assert agent.post(body=CALL).status == 200
+    assert daemon.get("/v1/status")["fail_open"]["undurable"] > 0
+    told = daemon.command("doctor")
+    assert told.returncode == 1
+    assert "can't be written" in told.stdout
+    filler.unlink()
+    wait_until(lambda: daemon.get("/v1/status")["ledger_failed"] is None)
+    kill_all(daemon)
+    daemon.up()
+    assert agent.settled == standin.bill()["billed_nanos"]
+    assert daemon.get("/v1/verify")["ledger"] == "ok"
+
+
+def test_a_full_disk_fail_closed_refuses_and_sends_nothing(
+    small_disk: Start, standin: StandinProcess
+) -> None:
+    daemon = small_disk(enforcement_fail_open="false")
+    agent = daemon.open(10.0)
+    filler = fill_for_good(daemon, agent)
+    sent = standin.bill()["requests"]
+    refused = agent.post(body=CALL)
+    assert (refused.status, refused.denied) == (503, "governance_unavailable")
+    assert standin.bill()["requests"] == sent
+    filler.unlink()
+    wait_until(lambda: daemon.get("/v1/status")["ledger_failed"] is None)
+    assert agent.post(body=CALL).status == 200
+    agent.at_rest()
+    assert agent.settled == standin.bill()["billed_nanos"]
