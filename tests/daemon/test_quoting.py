@@ -1,0 +1,182 @@
+"""The wire's Ask meets the price book: worst cases, and what answers cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from workbench import book
+
+from agentwatch.core.usage import Usage
+from agentwatch.daemon.quoting import charge, priced, quote_for
+from agentwatch.errors import Refusal
+from agentwatch.wire.dialect import Ask
+
+ASK = Ask(
+    provider="openai",
+    api="chat",
+    upstream_path="/chat/completions",
+    model="gpt-4o",
+    input_bound=1_000,
+    output_limit=500,
+)
+
+
+class Told:
+    """A meter that was told this usage, and saw this much."""
+
+    complete = True
+
+    def __init__(self, usage: Usage | None = None, floor: int = 0, **more: Any) -> None:
+        self.usage = usage
+        self.output_floor = floor
+        self.output_ceiling = more.get("ceiling", floor + 32)
+        self.model = more.get("model")
+        self.service_tier = more.get("tier")
+        self.error = more.get("error")
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk
+
+    def close(self) -> bytes:
+        return b""
+
+
+def asked(**changes: Any) -> Ask:
+    return msgspec.structs.replace(ASK, **changes)
+
+
+def quoted(ask: Ask, auto_tier: str | None = "default") -> Any:
+    return quote_for(ask, priced(ask, book()), auto_tier)
+
+
+def cost(ask: Ask, meter: Told, held: int | None = None) -> Any:
+    quote = quoted(ask)
+    held = quote.worst(ask.output_limit or 500) if held is None else held
+    return charge(ask, quote, held, meter, book())
+
+
+def test_an_unknown_model_costs_nothing() -> None:
+    """litellm#25874, #30715, #36561."""
+    ask = asked(model="no-such-model")
+    with pytest.raises(Refusal) as refused:
+        priced(ask, book())
+    assert refused.value.reason == "model_not_priced"
+    assert priced(ask, book().with_unknown(10**9)).source == "ceiling price"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"service_tier": "no-such-tier"},
+        {"tool_calls": {"no_such_tool": 1}},
+        {"audio_in": True},
+    ],
+)
+def test_what_has_no_price_is_held_at_nothing(change: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as refused:
+        quoted(asked(**change))
+    assert refused.value.reason == "model_not_priced"
+
+
+def test_input_that_is_kept_at_the_provider_is_free() -> None:
+    window = priced(ASK, book()).context_window
+    assert window
+    apart = quoted(asked(input_by_reference=True)).worst(0) - quoted(ASK).worst(0)
+    assert apart == window * 2_500
+
+
+def test_a_hosted_tool_is_free() -> None:
+    ask = asked(tool_calls={"web_search": 7})
+    fee = book().fee("openai", "web_search")
+    assert fee
+    assert quoted(ask).worst(0) - quoted(ASK).worst(0) == 7 * fee
+
+
+def test_the_dearer_tier_that_an_auto_request_may_reach_is_forgotten() -> None:
+    assert quoted(ASK, None).worst(500) > quoted(ASK, "default").worst(500)
+
+
+def test_the_model_that_was_asked_for_is_charged_not_the_dearer_one_that_answered() -> None:
+    """litellm#41344."""
+    usage = Usage(input_tokens=100, output_tokens=10)
+    mini = cost(asked(model="gpt-4o-mini"), Told(usage))
+    dear = cost(asked(model="gpt-4o-mini"), Told(usage, model="gpt-4o-2024-08-06"))
+    assert (mini.basis, dear.basis) == ("usage", "usage")
+    assert dear.nanos == 100 * 2_500 + 10 * 10_000 > mini.nanos
+    assert dear.model == "gpt-4o-2024-08-06"
+
+
+def test_a_model_that_nobody_knows_answered_for_free() -> None:
+    usage = Usage(input_tokens=100, output_tokens=10)
+    charged = cost(ASK, Told(usage, model="gpt-99-secret"))
+    assert charged.nanos == 100 * 2_500 + 10 * 10_000
+
+
+def test_an_answer_in_a_tier_without_a_price_costs_the_hold() -> None:
+    usage = Usage(input_tokens=100, output_tokens=10)
+    charged = cost(ASK, Told(usage, tier="platinum"), held=777_777)
+    assert (charged.nanos, charged.basis) == (777_777, "estimate")
+
+
+def test_a_tier_that_the_answer_does_not_tell_is_the_cheaper_one() -> None:
+    usage = Usage(input_tokens=100, output_tokens=10)
+    silent = cost(asked(service_tier="priority"), Told(usage))
+    told = cost(asked(service_tier="priority"), Told(usage, tier="default"))
+    assert silent.nanos > told.nanos
+
+
+@pytest.mark.parametrize(
+    "usage", [None, Usage(input_tokens=10**9), Usage(), Usage(output_tokens=9)]
+)
+def test_no_usage_or_a_lie_costs_nothing(usage: Usage | None) -> None:
+    charged = cost(ASK, Told(usage, floor=20, ceiling=90))
+    assert charged.basis == "estimate"
+    assert charged.nanos == quoted(ASK).worst(90)
+    assert charged.reason
+
+
+def test_a_call_that_failed_before_its_input_was_read_is_charged() -> None:
+    charged = cost(ASK, Told(Usage(), error="the server had an error"))
+    assert (charged.nanos, charged.basis) == (0, "usage")
+
+
+def test_more_was_streamed_than_was_reported() -> None:
+    usage = Usage(input_tokens=900, output_tokens=3)
+    charged = cost(ASK, Told(usage, floor=300, ceiling=400))
+    assert charged.basis == "estimate"
+    assert charged.nanos == quoted(ASK).worst(400)
+
+
+def test_embeddings_are_charged_for_output() -> None:
+    ask = asked(model="text-embedding-3-small", has_output=False, output_limit=None)
+    charged = cost(ask, Told(None, ceiling=0), held=10**9)
+    assert charged.nanos == quoted(ask).worst(0) == 1_000 * 20
+
+
+sizes = st.integers(0, 5_000)
+
+
+@given(floor=sizes, more=sizes, held=st.integers(0, 10**8), choices=st.integers(1, 5))
+def test_an_estimate_is_below_what_was_seen_or_above_the_hold_for_a_guess(
+    floor: int, more: int, held: int, choices: int
+) -> None:
+    ask = asked(choices=choices)
+    charged = cost(ask, Told(None, floor=floor, ceiling=floor + more), held)
+    quote = quoted(ask)
+    # within one token of each choice
+    certain = quote.worst(-(-floor // choices)) if floor else 0
+    assert charged.nanos >= min(held, quote.worst((floor + more) // choices))
+    assert charged.nanos >= certain
+    assert charged.nanos <= max(held, certain)
+
+
+@given(given_tokens=sizes, made=sizes)
+def test_reported_usage_is_cut_by_the_hold(given_tokens: int, made: int) -> None:
+    usage = Usage(input_tokens=given_tokens + 1, output_tokens=made)
+    charged = cost(ASK, Told(usage), held=1)
+    assert charged.nanos == (given_tokens + 1) * 2_500 + made * 10_000
+    assert (charged.input_tokens, charged.output_tokens) == (given_tokens + 1, made)
