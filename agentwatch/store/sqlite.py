@@ -266,7 +266,7 @@ class SqliteJournal:
             self._path.chmod(0o600)
             connection, snapshot = self._connect(entries)
             self._keep_reserve()
-        except OSError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             raise JournalUnavailable(f"the ledger {self._path} can't be opened: {error}") from error
         self._seq = snapshot.seq
         self._file = self._identity()
