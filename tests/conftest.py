@@ -49,10 +49,16 @@ def module_standin() -> Iterator[StandinProcess]:
 
 
 @pytest.fixture(scope="module")
-def module_daemon(module_standin: StandinProcess) -> Iterator[Daemon]:
-    """The daemon of a module's tests, with the defaults of its settings."""
+def module_start(module_standin: StandinProcess) -> Iterator[Callable[..., Daemon]]:
+    """Start a daemon that stays for the module: `module_start(enforcement_drain_s="0.5")`."""
     with ExitStack() as stack:
-        yield _start(stack, module_standin)
+        yield lambda **settings: _start(stack, module_standin, **settings)
+
+
+@pytest.fixture(scope="module")
+def module_daemon(module_start: Callable[..., Daemon]) -> Daemon:
+    """The daemon of a module's tests, with the defaults of its settings."""
+    return module_start()
 
 
 @pytest.fixture

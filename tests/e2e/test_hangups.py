@@ -16,6 +16,12 @@ LIMIT = 2_000
 RATE = 10_000  # gpt-4o, nanos for a token of output
 
 
+@pytest.fixture(scope="module")
+def module_daemon(module_start: Callable[..., Daemon]) -> Daemon:
+    """One that reads on for half a second, as many tests here wait for the end of that."""
+    return module_start(enforcement_drain_s="0.5")
+
+
 def _body(directive: str, *, stream: bool) -> dict[str, Any]:
     return chat(directive, model="gpt-4o", max_tokens=LIMIT, stream=stream)
 
@@ -74,7 +80,7 @@ def test_a_client_hangs_up_on_a_stream(
     sent.hang_up(rst=rst)
     settled, billed = _ended(agent, standin)
     assert settled >= billed > 0
-    # 2 s of reading on see 100 tokens; never the whole hold of 2,000
+    # 0.5 s of reading on see 25 tokens; never the whole hold of 2,000
     assert settled < LIMIT * RATE // 2
 
 
@@ -84,7 +90,7 @@ def test_a_client_hangs_up_on_a_whole_answer(
 ) -> None:
     """The answer comes while it is read on: it costs what it cost."""
     agent = daemon.open(1.0)
-    sent = agent.begin(body=_body("tokens=40 head_delay=0.5", stream=False))
+    sent = agent.begin(body=_body("tokens=40 head_delay=0.2", stream=False))
     _before_head(standin, sent)
     sent.hang_up(rst=rst)
     settled, billed = _ended(agent, standin)
@@ -130,6 +136,20 @@ def test_a_client_that_reads_nothing_is_waited_for_for_ever(
     sent.head()
     settled, billed = _ended(agent, standin, 20)
     sent.hang_up()
+    assert settled >= billed > 0
+
+
+def test_the_default_patience_is_two_seconds(
+    start_daemon: Callable[..., Daemon], standin: StandinProcess
+) -> None:
+    daemon = start_daemon()
+    agent = daemon.open(1.0)
+    sent = agent.begin(body=_body("hang=5", stream=True))
+    _after_head(standin, sent)
+    sent.hang_up()
+    gone_at = time.monotonic()
+    settled, billed = _ended(agent, standin)
+    assert 1.9 < time.monotonic() - gone_at < 5
     assert settled >= billed > 0
 
 

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import openai
@@ -295,27 +295,46 @@ def test_one_hanging_call_holds_up_others(daemon: Daemon, standin: StandinProces
 # ---- a provider that speaks no HTTP we know
 
 
-@contextmanager
-def _raw_provider(answer: bytes) -> Iterator[int]:
-    """Answers every connection with these bytes, then closes it."""
+class _RawProvider:
+    """Answers every connection with the bytes of `answer`, then closes it."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self.answer = b""
+        self._server = server
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.getsockname()[1]}/v1"
+
+    def stop(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._server.accept()
+                with connection:
+                    connection.settimeout(10)
+                    data = b""
+                    while b"[[end]]" not in data:
+                        data += connection.recv(65_536)
+                    connection.sendall(self.answer)
+
+
+@pytest.fixture(scope="module")
+def raw() -> Iterator[_RawProvider]:
     with socket.create_server(("127.0.0.1", 0)) as server:
+        provider = _RawProvider(server)
+        yield provider
+        provider.stop()
 
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = server.accept()
-                    with connection:
-                        connection.settimeout(10)
-                        data = b""
-                        while b"[[end]]" not in data:
-                            data += connection.recv(65_536)
-                        connection.sendall(answer)
 
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-    thread.join(10)
+@pytest.fixture(scope="module")
+def raw_daemon(raw: _RawProvider, module_start: Callable[..., Daemon]) -> Daemon:
+    return module_start(openai_upstream=raw.url)
 
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: "
@@ -338,22 +357,21 @@ _EVENTS = _HEAD + b"text/event-stream\r\nConnection: close\r\n"
     ],
 )
 def test_what_is_no_answer_is_charged_as_the_rules_say(
-    start_daemon: Callable[..., Daemon], answer: bytes, whole_hold: bool
+    raw: _RawProvider, raw_daemon: Daemon, answer: bytes, whole_hold: bool
 ) -> None:
-    with _raw_provider(answer) as port:
-        daemon = start_daemon(openai_upstream=f"http://127.0.0.1:{port}/v1")
-        pid = daemon.pid
-        agent = daemon.open(1.0)
-        body = _body("", stream=True, user="[[end]]")
-        hold = _hold_of(daemon, body)
-        reply = agent.post(body=body)
-        settled = nanos(agent.at_rest()["settled_usd"])
-        assert 0 < settled <= hold
-        assert (settled == hold) is whole_hold
-        assert reply.status in (200, 502)
-        _passed(reply, answer)
-        assert daemon.pid == pid
-        assert "Traceback" not in daemon.log
+    raw.answer, daemon = answer, raw_daemon
+    pid = daemon.pid
+    agent = daemon.open(1.0)
+    body = _body("", stream=True, user="[[end]]")
+    hold = _hold_of(daemon, body)
+    reply = agent.post(body=body)
+    settled = nanos(agent.at_rest()["settled_usd"])
+    assert 0 < settled <= hold
+    assert (settled == hold) is whole_hold
+    assert reply.status in (200, 502)
+    _passed(reply, answer)
+    assert daemon.pid == pid
+    assert "Traceback" not in daemon.log
 
 
 def _passed(reply: Reply, answer: bytes) -> None:
