@@ -36,6 +36,8 @@ from agentwatch.wire.dialect import Ask, Dialect, Request
 
 logger = logging.getLogger(__name__)
 
+_NOT_COUNTED = frozenset({"agent_budget_exceeded", "websocket_not_governed"})
+
 
 class Call(Struct, frozen=True):
     """One request of an agent, read: who asks, in which dialect, for what."""
@@ -259,6 +261,14 @@ class Governor:
                     )
                     return
         work.cancel()
+
+    def refused(self, session: Session, refusal: Refusal) -> None:
+        """Count a request of this session's that was refused. One for want of money is counted
+        where it is decided; a WebSocket is asked for again by HTTP at once."""
+        if refusal.reason not in _NOT_COUNTED:
+            session.refusals += 1
+            self.store.touch(session)
+            self._tell_refusal(session, refusal.reason, refusal.message)
 
     def _tell_refusal(self, session: Session, reason: str, message: str) -> None:
         self.events.tell(

@@ -66,11 +66,17 @@ class Proxy:
         """Answer one request of an agent."""
         dialect = self._dialects[target.provider]
         client = HttpClient(request, self._settings.doors.write_timeout_s)
+        session = None
         try:
             check_origin(request, port)
-            call = await self._read(request, target, dialect)
+            session, slot = identify(
+                self._governor.store, self._keys, request.headers, target.query, target.token
+            )
+            call = await self._read(request, target, dialect, session.name, slot)
             await self._governor.serve(call, client)
         except Refusal as refusal:
+            if session is not None:
+                self._governor.refused(session, refusal)
             return _refused(dialect, refusal)
         except asyncio.CancelledError:
             # the call's own task was ended, as its client has gone
@@ -80,11 +86,15 @@ class Proxy:
             connection_of(request).forget()
         return client.response or web.Response(status=499)
 
-    async def _read(self, request: web.BaseRequest, target: Target, dialect: Dialect) -> Call:
+    async def _read(
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        dialect: Dialect,
+        session_id: str,
+        slot: tuple[str, str],
+    ) -> Call:
         headers: Mapping[str, str] = request.headers
-        session, slot = identify(
-            self._governor.store, self._keys, headers, target.query, target.token
-        )
         # any other protocol may be offered (h2c is, by Java's client), and need not be taken
         if headers.get("Upgrade", "h2c").strip().lower() != "h2c":
             raise Refusal(
@@ -101,7 +111,7 @@ class Proxy:
             ask, read = _unmetered(target, query, body)
         else:
             headers = _as_json(request.headers, body)
-        return Call(session.name, dialect, ask, read, request.method, headers, slot)
+        return Call(session_id, dialect, ask, read, request.method, headers, slot)
 
     def _is_open(self, target: Target) -> bool:
         """Whether the user opened this path knowingly ([providers.NAME] passthrough)."""
