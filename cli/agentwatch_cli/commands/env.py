@@ -55,7 +55,8 @@ def _lines(budget: str | None, session: str | None, project: str | None, team: s
     tell_missing_keys(opened)
     gemini = environment.write_gemini_settings(settings.paths.state_dir, os.environ)
     wanted = environment.child_environment(os.environ, opened.access, gemini).variables
-    note(f"session {opened.access.session_id} is open: `agentwatch sessions close` ends it")
+    name = opened.access.session_id
+    note(f"session {name} is open: `agentwatch sessions close {name}` ends it")
     return shell_lines(os.environ, wanted)
 
 
