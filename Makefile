@@ -4,6 +4,7 @@
 #   make demo    a runaway agent is stopped by its ceiling: no key, no network but for the install
 #   make test    all checks and tests
 #   make check   the checks alone        make bench   what a call costs more through AgentWatch
+#   make crash N=50   the daemon is killed 50 times under load, and the books are compared
 #   make docs    write the generated pages             make lock    lock the requirements anew
 #
 # `make test PYTHON=python3.13` uses that one, in a .venv-python3.13 of its own.
@@ -62,6 +63,10 @@ check: $(VENV)/dev
 test: check
 	@echo "· pytest"
 	@$(PYTEST)
+
+.PHONY: crash
+crash: $(VENV)/dev
+	@AGENTWATCH_TEST_KILLS=$(or $(N),50) $(BIN)/python -m pytest -s tests/e2e/test_crash.py -k random
 
 .PHONY: bench
 bench: $(VENV)/dev
