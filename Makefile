@@ -1,11 +1,15 @@
 # Everything a checkout can do. Needs Python 3.11 to 3.13 and make; the rest is installed into
 # .venv from requirements that are locked by hash.
 #
-#   make demo    a runaway agent is stopped by its ceiling: no key, no network but for the install
-#   make test    all checks and tests
-#   make check   the checks alone        make bench   what a call costs more through AgentWatch
-#   make crash N=50   the daemon is killed 50 times under load, and the books are compared
-#   make docs    write the generated pages             make lock    lock the requirements anew
+#   make demo            a runaway agent is stopped by its ceiling: no key, no network but to install
+#   make test            all checks and tests
+#   make check           the checks alone
+#   make test-clients    real SDKs and agents under a ceiling (needs npm, and Python up to 3.12)
+#   make crash N=50      the daemon is killed 50 times under load, and the books are compared
+#   make bench           what a call costs more through AgentWatch
+#   make docs            write the generated pages
+#   make lock            lock the requirements anew
+#   make clean           remove what all of these made
 #
 # `make test PYTHON=python3.13` uses that one, in a .venv-python3.13 of its own.
 
@@ -67,6 +71,11 @@ test: check
 .PHONY: crash
 crash: $(VENV)/dev
 	@AGENTWATCH_TEST_KILLS=$(or $(N),50) $(BIN)/python -m pytest -s tests/e2e/test_crash.py -k random
+
+# One process: they wait for each other's installations, and measure their clients' patience.
+.PHONY: test-clients
+test-clients: $(VENV)/dev
+	@$(BIN)/python -m pytest -m clients --durations=0
 
 .PHONY: bench
 bench: $(VENV)/dev

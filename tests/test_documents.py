@@ -113,7 +113,7 @@ def test_what_readme_types_is_there() -> None:
 
 
 def test_make_knows_the_targets_that_the_pages_name() -> None:
-    targets = set(re.findall(r"^\.PHONY: (\w+)", (ROOT / "Makefile").read_text(), re.M))
-    named = {name for page in PAGES for name in re.findall(r"`?make (\w+)`", page.read_text())}
+    targets = set(re.findall(r"^\.PHONY: ([\w-]+)", (ROOT / "Makefile").read_text(), re.M))
+    named = {name for page in PAGES for name in re.findall(r"`?make ([\w-]+)`", page.read_text())}
     assert named <= targets
     assert "make test" in (ROOT / ".ci/run").read_text()
