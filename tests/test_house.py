@@ -40,8 +40,8 @@ TESTED_ELSEWHERE = {
     "agentwatch/daemon/upstream.py": "e2e/test_threats_headers.py",
     # a command's parts are tested through the command
     "cli/agentwatch_cli/commands/budgets.py": "cli/test_sessions_command.py",
-    "cli/agentwatch_cli/commands/env.py": "cli/test_run_environment.py",
-    "cli/agentwatch_cli/commands/report.py": "cli/test_sessions_command.py",
+    "cli/agentwatch_cli/commands/env.py": "cli/test_run_command.py",
+    "cli/agentwatch_cli/commands/report.py": "cli/test_run_report.py",
     "cli/agentwatch_cli/demo_agent.py": "cli/test_demo.py",
     "cli/agentwatch_cli/demo_scene.py": "cli/test_demo.py",
     "cli/agentwatch_cli/demo_view.py": "cli/test_demo.py",
