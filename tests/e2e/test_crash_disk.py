@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -160,90 +163,93 @@ def test_a_ledger_that_another_program_locks_is_waited_for(spent: tuple[Daemon, 
 
 # ---- a full disk
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="mount and prlimit")
+
+
+class SmallDisk:
+    """A home on a disk of 4 MB; where this user can't mount one, a daemon that can't write."""
+
+    def __init__(self, home: Path, standin: StandinProcess, stack: ExitStack) -> None:
+        self.home = home
+        self._standin = standin
+        self._stack = stack
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(home)]
+        self._mounted = subprocess.run(mount, capture_output=True).returncode == 0
+        if self._mounted:
+            stack.callback(subprocess.run, ["umount", "-l", str(home)], check=True)
+
+    def start(self, **settings: str) -> Daemon:
+        daemon = Daemon(self.home, environment(self.home, self._standin, **settings))
+        self._stack.callback(daemon.down)
+        daemon.up()
+        return daemon
+
+    def fill(self, daemon: Daemon, agent: Agent) -> None:
+        """Fill it, and the reserve that is freed then, until nothing can be written."""
+        if not self._mounted:
+            resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+        def is_full() -> bool:
+            if self._mounted:
+                self._fill_up()
+            agent.post(body=CALL)
+            return daemon.get("/v1/status")["ledger_failed"] is not None
+
+        wait_until(is_full, what="the disk never got full")
+
+    def _fill_up(self) -> None:
+        with (self.home / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 4096):
+                pass
+
+    def free(self, daemon: Daemon) -> None:
+        """Make room, and wait until what was left is written."""
+        if self._mounted:
+            (self.home / "filler").unlink()
+        else:
+            most = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, most)
+        wait_until(lambda: daemon.get("/v1/status")["ledger_failed"] is None)
+
 
 @pytest.fixture
-def small_disk(standin: StandinProcess) -> Iterator[Callable[..., Daemon]]:
-    """A daemon whose home is a disk of 4 MB. Needs the right to mount."""
+def small_disk(home: Path, standin: StandinProcess) -> Iterator[SmallDisk]:
     with ExitStack() as stack:
-        home = Path(tempfile.mkdtemp(prefix="aw-"))
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
-        mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(home)]
-        if subprocess.run(mount, capture_output=True).returncode != 0:
-            pytest.skip("this user can't mount a small disk")
-        stack.callback(subprocess.run, ["umount", "-l", str(home)], check=True)
-
-        def start(**settings: str) -> Daemon:
-            daemon = Daemon(home, environment(home, standin, **settings))
-            stack.callback(daemon.down)
-            daemon.up()
-            return daemon
-
-        yield start
+        yield SmallDisk(home, standin, stack)
 
 
-def fill(folder: Path) -> Path:
-    file = folder / "filler"
-    with file.open("wb", buffering=0) as opened:
-        try:
-            while opened.write(b"x" * 4096):
-                pass
-        except OSError:
-            pass
-    return file
-
-
-def fill_for_good(daemon: Daemon, agent: Agent) -> Path:
-    """Fill the disk, and the reserve that is freed then."""
-    file = fill(daemon.home)
-    for _ in range(2000):
-        agent.post(body=CALL)
-        fill_more(file)
-        if daemon.get("/v1/status")["ledger_failed"]:
-            return file
-    raise AssertionError("the disk never got full")
-
-
-def fill_more(file: Path) -> None:
-    with file.open("ab", buffering=0) as opened:
-        try:
-            while opened.write(b"x" * 4096):
-                pass
-        except OSError:
-            pass
-
-
+@LINUX
 def test_a_full_disk_fail_open_counts_and_writes_later(
-    small_disk: Start, standin: StandinProcess
+    small_disk: SmallDisk, standin: StandinProcess
 ) -> None:
-    daemon = small_disk()
+    daemon = small_disk.start()
     agent = daemon.open(10.0)
-    filler = fill_for_good(daemon, agent)
+    small_disk.fill(daemon, agent)
     for _ in range(5):
         assert agent.post(body=CALL).status == 200
     assert daemon.get("/v1/status")["fail_open"]["undurable"] > 0
     told = daemon.command("doctor")
     assert told.returncode == 1
     assert "can't be written" in told.stdout
-    filler.unlink()
-    wait_until(lambda: daemon.get("/v1/status")["ledger_failed"] is None)
+    small_disk.free(daemon)
     kill_all(daemon)
     daemon.up()
     assert agent.settled == standin.bill()["billed_nanos"]
     assert daemon.get("/v1/verify")["ledger"] == "ok"
 
 
+@LINUX
 def test_a_full_disk_fail_closed_refuses_and_sends_nothing(
-    small_disk: Start, standin: StandinProcess
+    small_disk: SmallDisk, standin: StandinProcess
 ) -> None:
-    daemon = small_disk(enforcement_fail_open="false")
+    daemon = small_disk.start(enforcement_fail_open="false")
     agent = daemon.open(10.0)
-    filler = fill_for_good(daemon, agent)
+    small_disk.fill(daemon, agent)
     sent = standin.bill()["requests"]
     refused = agent.post(body=CALL)
     assert (refused.status, refused.denied) == (503, "governance_unavailable")
     assert standin.bill()["requests"] == sent
-    filler.unlink()
-    wait_until(lambda: daemon.get("/v1/status")["ledger_failed"] is None)
+    small_disk.free(daemon)
     assert agent.post(body=CALL).status == 200
     agent.at_rest()
     assert agent.settled == standin.bill()["billed_nanos"]
