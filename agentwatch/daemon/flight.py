@@ -6,6 +6,7 @@ Every way out of a flight leads through `settle` or `void`, and the ledger takes
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from agentwatch.core.accounts import Session
@@ -37,8 +38,7 @@ class Flight:
         self.iteration = store.ledger.holds[hold_id].iteration
         #: why the flight was ended from outside: client_gone, killed, stopping
         self.ended_by: str | None = None
-        #: from here on the provider may have seen the request, and may bill it
-        self.sent = False
+        self._left_at: float | None = None
         self._quoted = quoted
         self._store = store
         self._book = book
@@ -59,6 +59,15 @@ class Flight:
     def flies_in(self, task: asyncio.Task[Any]) -> None:
         """The task that is to be cancelled when the flight is ended from outside."""
         self.task = task
+
+    def leave(self) -> None:
+        """From here on the provider may have seen the request, and may bill it."""
+        self._left_at = time.monotonic()
+
+    @property
+    def _seconds(self) -> float:
+        """How long the provider may have worked on it."""
+        return 0.0 if self._left_at is None else time.monotonic() - self._left_at
 
     def end(self, why: str) -> None:
         """End the flight from outside; the first reason counts."""
@@ -85,7 +94,9 @@ class Flight:
 
     def settle(self, meter: Meter) -> int:
         """Charge what the answer cost, as far as it was read; nanos."""
-        return self._settle(charge(self.ask, self._quoted, self.held, meter, self._book))
+        return self._settle(
+            charge(self.ask, self._quoted, self.held, meter, self._book, self._seconds)
+        )
 
     def settle_in_doubt(self, rule: str, reason: str = "no answer came after it was sent") -> int:
         """Charge a call whose answer never came: the whole hold (rule "hold"), or its input."""
@@ -98,7 +109,7 @@ class Flight:
     def abandon(self) -> None:
         """End a hold that is still open when the call is over, whatever went wrong: it is given
         back only where nothing was sent."""
-        if self.sent:
+        if self._left_at is not None:
             self.settle_in_doubt("hold", "the call failed in the daemon")
         else:
             self.void("not sent")

@@ -21,6 +21,9 @@ from agentwatch.wire.dialect import Ask, Meter
 
 #: a report of more tokens than any model can handle in one call is no report
 ABSURD_TOKENS = 50_000_000
+#: a model thinks at most so fast: where it may have made output that is not shown, and tells no
+#: usage, its time is counted
+THINKING_TOKENS_PER_S = 300
 
 
 class Charge(Struct, frozen=True):
@@ -84,24 +87,28 @@ def quote_for(
     )
 
 
-def charge(ask: Ask, quoted: Quote, held: int, meter: Meter, book: PriceBook) -> Charge:
+def charge(
+    ask: Ask, quoted: Quote, held: int, meter: Meter, book: PriceBook, seconds: float = 0.0
+) -> Charge:
     """What an answer that was read to its end, or as far as it came, cost.
 
     Reported usage counts, by the model and tier that answered. Where there is none, or none that
-    can be meant, the input at its bound and the output that was seen, counted generously; never
-    more than the hold, but for output that was certainly made beyond it.
+    can be meant, the input at its bound and the output that was seen, counted generously, and
+    what can have been thought unseen in the `seconds` that the call was out; never more than the
+    hold, but for output that was certainly made beyond it.
     """
     usage = meter.usage
     if usage is None or _is_absurd(usage, meter):
         reason = "no usage was reported" if usage is None else "the usage reported is absurd"
-        return _estimated(ask, quoted, held, meter, reason)
+        return _estimated(ask, quoted, held, meter, reason, seconds)
     price = book.find(ask.provider, meter.model or ask.model) or book.find(ask.provider, ask.model)
     nanos = None if price is None else _cost(price, usage, ask, meter)
     model = meter.model if price is not None and meter.model else ask.model
     if nanos is None:
         return Charge(held, "estimate", model, usage.input_tokens, usage.output_tokens, "unpriced")
     if ask.has_output and usage.output_tokens < meter.output_floor:
-        estimated = _estimated(ask, quoted, held, meter, "more was streamed than was reported")
+        reason = "more was streamed than was reported"
+        estimated = _estimated(ask, quoted, held, meter, reason, seconds)
         return max(estimated, Charge(nanos, *_tail(estimated)), key=lambda each: each.nanos)
     return Charge(nanos, "usage", model, billed_input(usage), usage.output_tokens)
 
@@ -129,10 +136,14 @@ def _cost(price: ModelPrice, usage: Usage, ask: Ask, meter: Meter) -> int | None
         return None
 
 
-def _estimated(ask: Ask, quoted: Quote, held: int, meter: Meter, reason: str) -> Charge:
+def _estimated(
+    ask: Ask, quoted: Quote, held: int, meter: Meter, reason: str, seconds: float
+) -> Charge:
     output, certain = 0, 0
     if ask.has_output:
         output, certain = meter.output_ceiling, meter.output_floor
+        if ask.thinks:
+            output += int(seconds * THINKING_TOKENS_PER_S) * max(1, ask.choices)
     nanos = min(_worst(ask, quoted, output), held)
     if certain:
         nanos = max(nanos, _worst(ask, quoted, certain))

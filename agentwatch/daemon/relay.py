@@ -100,7 +100,7 @@ class Relay:
         headers = _headers(flight, limit)
         answer: Answer | None = None
         try:
-            flight.sent = True
+            flight.leave()
             answer = await self._send(limit)
             if answer.status >= 300:
                 flight.void(f"refused by the provider: {answer.status}")

@@ -34,6 +34,9 @@ class Ask(Struct, kw_only=True):
     input_by_reference: bool = False
     #: True where the API gives out text at all (False: embeddings)
     has_output: bool = True
+    #: output may be made, and billed, that the answer never shows, unless the model is known
+    #: not to think
+    thinks: bool = True
     #: the limit the client set, per choice; None: none
     output_limit: int | None = None
     #: how many answers are made (n, best_of, prompts of a batch)

@@ -77,6 +77,8 @@ _UNBILLED = frozenset(
 #: a run of escaped letters: two of them together may be one
 _LETTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _SHORT_ESCAPES = dict(zip('"/ntrbf', '"/\n\t\r\b\f', strict=True))
+#: models that show all that they make; of any other it is not known
+_NEVER_THINKS = re.compile(r"(ft:)?(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-4|gpt-3\.5)(?![\w.])")
 _PROMPT = msgspec.json.Decoder(str | list[str | int | list[int]])
 
 
@@ -211,6 +213,7 @@ def read_request(
         input_overhead=overhead,
         input_by_reference=weight.by_reference,
         has_output=api is not EMBEDDINGS,
+        thinks=not _NEVER_THINKS.match(model),
         output_limit=limit,
         choices=_choices(api, fields),
         service_tier=text(fields, "service_tier"),

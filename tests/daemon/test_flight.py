@@ -71,7 +71,7 @@ async def test_what_was_voided_is_charged_after_all(here: Bench) -> None:
     session = here.open()
     flight = take_off(here)
     flight.void("refused by the provider: 429")
-    flight.sent = True
+    flight.leave()
     flight.settle(Seen(50))
     flight.abandon()
     assert (session.settled, session.held) == (0, 0)
@@ -81,7 +81,7 @@ async def test_a_call_that_failed_in_the_daemon_is_free(here: Bench) -> None:
     session = here.open()
     flight = take_off(here)
     held = flight.held
-    flight.sent = True
+    flight.leave()
     flight.abandon()
     assert session.settled == held > 0
 

@@ -22,6 +22,7 @@ ASK = Ask(
     model="gpt-4o",
     input_bound=1_000,
     output_limit=500,
+    thinks=False,
 )
 
 
@@ -149,6 +150,20 @@ def test_more_was_streamed_than_was_reported() -> None:
     charged = cost(ASK, Told(usage, floor=300, ceiling=400))
     assert charged.basis == "estimate"
     assert charged.nanos == quoted(ASK).worst(400)
+
+
+def test_thinking_that_was_not_seen_is_free() -> None:
+    """An agent that hangs up while the model thinks."""
+    ask, meter = asked(thinks=True, output_limit=20_000), Told(None, ceiling=32)
+    quote = quoted(ask)
+    held = quote.worst(20_000)
+    short, long = (charge(ask, quote, held, meter, book(), seconds) for seconds in (2.5, 3_600))
+    assert short.nanos == quote.worst(32 + 750)
+    assert long.nanos == held
+    told = charge(ask, quote, held, Told(Usage(input_tokens=9, output_tokens=2)), book(), 3_600)
+    assert told.nanos == 9 * 2_500 + 2 * 10_000
+    silent = charge(asked(output_limit=20_000), quote, held, meter, book(), 3_600)
+    assert silent.nanos == quote.worst(32)
 
 
 def test_embeddings_are_charged_for_output() -> None:

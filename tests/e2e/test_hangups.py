@@ -110,6 +110,19 @@ def test_a_client_hangs_up_on_a_whole_answer_that_does_not_come(
     assert settled == held >= billed > 0
 
 
+def test_a_client_hangs_up_while_the_model_thinks(daemon: Daemon, standin: StandinProcess) -> None:
+    """What is thought is billed and never shown: the time it took is counted."""
+    agent = daemon.open(2.0)
+    body = chat("reasoning=3000 delay=0.005 tokens=5", model="gpt-5", stream=True)
+    sent = agent.begin(body=body)
+    sent.head()
+    wait_until(lambda: standin.bill()["by_request"][0]["completion_tokens"] > 50)
+    held = agent.held
+    sent.hang_up()
+    settled, billed = _ended(agent, standin)
+    assert held // 4 > settled >= billed > 50 * RATE
+
+
 def test_many_hang_up_at_any_byte(daemon: Daemon, standin: StandinProcess) -> None:
     agent = daemon.open(5.0)
     calls = []

@@ -344,3 +344,17 @@ def test_an_escape_that_has_fewer_tokens_than_its_letter_is_counted_as_the_lette
 def test_half_a_surrogate_pair_is_refused_before_anything_counts_it() -> None:
     with pytest.raises(Refusal):
         read("chat/completions", rb'{"model": "gpt-4o", "messages": "a\ud83d b"}')
+
+
+@pytest.mark.parametrize(
+    ("model", "thinks"),
+    [
+        *((model, False) for model in ("gpt-4o-mini", "ft:gpt-4.1:me", "gpt-4")),
+        *((model, True) for model in ("gpt-5", "o3", "gpt-40", "nobody-knows-it")),
+    ],
+)
+def test_a_model_that_may_think_is_taken_for_one_that_never_does(model: str, thinks: bool) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+    raw = json.dumps(body).encode()
+    ask, _ = OpenAI().read("POST", "/chat/completions", "", {}, raw)
+    assert ask.thinks is thinks
