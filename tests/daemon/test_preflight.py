@@ -1,0 +1,127 @@
+"""Holds that a caller ends itself, where the daemon's own clock or crash has a say; the rest of
+what can be asked for is in tests/e2e."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from agentwatch.core.price_book import Band, Catalogue, ModelPrice, PriceBook, Rates
+from agentwatch.daemon.governor import Governor
+from agentwatch.daemon.preflight import Preflight
+from agentwatch.errors import Refusal, UnknownHold, UsageError
+from agentwatch.settings import load_settings
+from agentwatch.store.memory import MemoryJournal
+from agentwatch.store.store import Store
+
+PRICE = ModelPrice(
+    provider="openai",
+    model="m",
+    tiers={"default": (Band(rates=Rates(input=1_000_000_000, output=2_000_000_000)),)},
+    max_output_tokens=1000,
+    context_window=5000,
+    source="test",
+)
+
+
+class _Book(PriceBook):
+    def __init__(self) -> None:
+        super().__init__(
+            Catalogue(version="v", from_at=0.0, stale_at=None, entries={}, fees={}), None
+        )
+
+    def find(self, provider: str, model: str) -> ModelPrice | None:
+        return PRICE if model == "m" else None
+
+
+class _Governor:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.book = _Book()
+
+
+@pytest.fixture
+async def store() -> Store:
+    made = Store(MemoryJournal())
+    await made.open()
+    return made
+
+
+@pytest.fixture
+def room(store: Store, tmp_path: Any) -> Preflight:
+    settings = load_settings(environ={"AGENTWATCH_HOME": str(tmp_path)})
+    return Preflight(cast(Governor, _Governor(store)), settings)
+
+
+ASKED = {"session_id": "s", "provider": "openai", "model": "m"}
+
+
+async def test_what_is_not_told_is_taken_at_its_worst(room: Preflight, store: Store) -> None:
+    told = await room.hold(ASKED)
+    # 5,000 tokens of window and 1,000 of output
+    assert told["held_usd"] == pytest.approx(0.007)
+    assert (await room.hold({**ASKED, "input_tokens": 10}))["held_usd"] == pytest.approx(0.00201)
+    nothing_out = {**ASKED, "input_tokens": 10, "max_output_tokens": 0}
+    assert (await room.hold(nothing_out))["held_usd"] == pytest.approx(0.00001)
+
+
+async def test_a_ceiling_that_is_given_is_the_session_s(room: Preflight, store: Store) -> None:
+    with pytest.raises(Refusal) as refusal:
+        await room.hold({**ASKED, "budget_usd": 0.001})
+    assert (refusal.value.reason, refusal.value.status) == ("agent_budget_exceeded", 402)
+    with pytest.raises(Refusal):
+        await room.hold({**ASKED, "budget_usd": 9})
+    assert store.ledger.session("s").ceiling == 1_000_000
+
+
+async def test_a_hold_of_which_nothing_is_heard_is_a_charge(room: Preflight, store: Store) -> None:
+    told = await room.hold(ASKED)
+    room._forgotten(told["hold_id"])
+    session = store.ledger.session("s")
+    assert (session.held, session.settled) == (0, 7_000_000)
+    late = await room.end(told["hold_id"], "settle", {"usage": {"prompt_tokens": 1}})
+    assert late["settled_usd"] == told["held_usd"]
+    room._forgotten(told["hold_id"])
+    assert store.ledger.session("s").settled == 7_000_000
+
+
+async def test_usage_above_the_hold_is_charged_in_full(room: Preflight, store: Store) -> None:
+    told = await room.hold({**ASKED, "budget_usd": 0.01})
+    usage = {"prompt_tokens": 20_000, "completion_tokens": 0}
+    ended = await room.end(told["hold_id"], "settle", {"usage": usage})
+    assert ended["settled_usd"] == pytest.approx(0.02)
+    assert room.check("session_id=s", None) == {
+        "exceeded": True,
+        "spent_usd": 0.02,
+        "limit_usd": 0.01,
+        "remaining_usd": 0,
+        "state": store.ledger.session("s").state,
+    }
+
+
+async def test_usage_that_can_t_be_meant_leaves_the_hold(room: Preflight, store: Store) -> None:
+    told = await room.hold(ASKED)
+    for usage in ({}, [], "x", {"prompt_tokens": 1 << 50, "completion_tokens": 0}):
+        with pytest.raises(UsageError):
+            await room.end(told["hold_id"], "settle", {"usage": usage})
+    assert told["hold_id"] in store.ledger.holds
+
+
+async def test_a_proxied_call_s_hold_is_no_business_of_this_room(room: Preflight) -> None:
+    with pytest.raises(UnknownHold):
+        await room.end("h0123", "void", {})
+    with pytest.raises(UnknownHold):
+        await room.end("p0123", "void", {})
+    with pytest.raises(UsageError):
+        await room.end("p0123", "void", {"usage": {}})
+
+
+async def test_from_inside_only_the_own_session_is_asked_about(
+    room: Preflight, store: Store
+) -> None:
+    session, _ = store.open_session("s")
+    assert room.check("session_id=s", session)["exceeded"] is False
+    for query in ("", "session_id=t", "session_id=s&session_id=t"):
+        with pytest.raises(Refusal):
+            room.check(query, session)
