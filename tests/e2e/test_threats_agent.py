@@ -294,6 +294,20 @@ def test_a_trick_with_the_request_stays_within_the_ceiling(
     assert all(reply.status in (200, 400, 404) for reply in replies)
 
 
+def test_answers_that_are_made_and_not_shown_are_paid_for(
+    daemon: Daemon, standin: StandinProcess
+) -> None:
+    agent = daemon.open(0.01)
+    standin.default({"endless": True})
+    for best_of in (2, 20, 128):
+        body = {"model": "gpt-3.5-turbo-instruct", "prompt": ["a", "b"], "best_of": best_of}
+        assert agent.post("/completions", {**body, "max_tokens": 100}).status in (200, 400)
+    shown = agent.at_rest()
+    billed = standin.bill()["billed_nanos"]
+    assert 0 < billed <= 10_000_000
+    assert nanos(shown["settled_usd"]) >= billed
+
+
 @pytest.mark.parametrize("name", ["previous_response_id", "conversation", "prompt", "background"])
 def test_input_that_is_not_in_the_request_is_bounded_or_refused(
     name: str, daemon: Daemon, standin: StandinProcess
