@@ -51,7 +51,7 @@ class Waits(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """The money of `account` is not there: the call needs `nanos` at the least."""
+    """The money of `account` is not there: the call would be let through with `nanos`."""
 
     account: str
     nanos: int
@@ -81,8 +81,9 @@ def admit(
         return Waits(tightest.account, needed)
     if policy.clamp and quote.affordable(free) >= max(policy.min_output_tokens, 1):
         return _limited(quote, quote.affordable(free))
-    scarce = min(purses, key=lambda purse: purse.room if may_wait else purse.free)
-    return Refused(scarce.account, needed)
+    least = quote.worst(_least_served(quote, policy))
+    short = [purse for purse in purses if purse.free < least]
+    return Refused(min(short or purses, key=lambda purse: purse.room).account, least)
 
 
 def _unbound(quote: Quote, policy: Policy) -> Admitted:
@@ -101,6 +102,14 @@ def _limited(quote: Quote, limit: int) -> Admitted:
     if quote.most is not None and limit >= quote.most:
         return Admitted(quote.worst(quote.most), None)
     return Admitted(quote.worst(limit), limit)
+
+
+def _least_served(quote: Quote, policy: Policy) -> int:
+    """The output with which the call would have been let through: what a ceiling must allow."""
+    if not policy.clamp:
+        return _least_wanted(quote, policy)
+    least = max(policy.min_output_tokens, 1)
+    return least if quote.most is None else min(quote.most, least)
 
 
 def _least_wanted(quote: Quote, policy: Policy) -> int:

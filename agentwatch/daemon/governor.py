@@ -116,7 +116,9 @@ class Governor:
             self._settings.enforcement.in_doubt,
         )
         if call.ask.free:
-            await relay.pass_on()
+            passing = self._tasks.spawn(relay.pass_on(), f"free call of {session.name}")
+            client.when_gone(passing.cancel)
+            await asyncio.shield(passing)
             return
         work = self._tasks.spawn(self._outcome(session, call, relay), f"call of {session.name}")
         client.when_gone(lambda: self._gone(work))

@@ -120,6 +120,8 @@ def child_environment(
     kept.update(no_proxy(kept))
     kept.update(session_variables(access))
     kept["GEMINI_CLI_SYSTEM_SETTINGS_PATH"] = str(gemini_settings)
+    # openai-agents would post its traces to OpenAI's public address, with the token for a key
+    kept.setdefault("OPENAI_AGENTS_DISABLE_TRACING", "1")
     return ChildEnvironment(kept, sorted(also))
 
 

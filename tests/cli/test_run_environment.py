@@ -52,6 +52,7 @@ def test_all_variables_of_the_five_providers_are_set(tmp_path):
         "GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(tmp_path / "gemini.json"),
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
+        "OPENAI_AGENTS_DISABLE_TRACING": "1",
         "AGENTWATCH_SESSION_ID": "s-1",
         "AGENTWATCH_SESSION_TOKEN": "aws_token",
         "AGENTWATCH_SOCKET": "/run/aw.sock",

@@ -158,12 +158,12 @@ def test_c_the_wait_ends_and_what_is_left_is_taken_or_it_is_refused() -> None:
     left = purse(4_000, 5_000)
     assert admit(asks(128_000), [left], POLICY, may_wait=False) == Admitted(4_000, 4_000)
     little = purse(255, 5_000)
-    assert admit(asks(128_000), [little], POLICY, may_wait=False) == Refused("session:s", 4_096)
+    assert admit(asks(128_000), [little], POLICY, may_wait=False) == Refused("session:s", 256)
 
 
 def test_d_what_is_left_is_put_in_down_to_the_least_that_is_of_use() -> None:
     assert admit(asks(128_000), [purse(256)], POLICY) == Admitted(256, 256)
-    assert admit(asks(128_000), [purse(255)], POLICY) == Refused("session:s", 4_096)
+    assert admit(asks(128_000), [purse(255)], POLICY) == Refused("session:s", 256)
 
 
 def test_d_a_short_answer_that_is_paid_for_in_whole_is_no_clamp() -> None:
@@ -195,12 +195,12 @@ def test_output_that_costs_nothing_needs_no_limit_put_in() -> None:
 def test_the_tightest_account_decides_whichever_it_is() -> None:
     rich, poor = Purse("session:s", 10_000, 10_000), Purse("project:p@2026-01", 100, 100)
     for both in ([rich, poor], [poor, rich]):
-        assert admit(asks(500), both, POLICY) == Refused("project:p@2026-01", 500)
+        assert admit(asks(500), both, POLICY) == Refused("project:p@2026-01", 256)
 
 
 def test_no_wait_for_one_account_where_another_can_never_pay() -> None:
     busy, empty = Purse("session:s", 0, 10_000), Purse("team:t@2026-01", 100, 100)
-    assert admit(asks(500), [busy, empty], POLICY) == Refused("team:t@2026-01", 500)
+    assert admit(asks(500), [busy, empty], POLICY) == Refused("team:t@2026-01", 256)
 
 
 def test_without_an_account_that_binds_everything_is_let_through_unchanged() -> None:
@@ -234,3 +234,18 @@ def test_a_purse_in_the_red_pays_for_nothing(clamp: bool, may_wait: bool) -> Non
     policy = Policy(clamp=clamp)
     for quote in (asks(0), asks(100), asks(None), asks(None, per_token=0)):
         assert isinstance(admit(quote, [purse(-1)], policy, may_wait=may_wait), Refused)
+
+
+@given(
+    quote=quotes(), found=st.lists(st.integers(0, 10**9), min_size=1, max_size=3), clamp=st.booleans()
+)
+def test_what_a_refusal_asks_for_would_have_been_enough(
+    quote: Quote, found: list[int], clamp: bool
+) -> None:
+    policy = Policy(clamp=clamp)
+    purses = [Purse(f"account:{n}", free, free) for n, free in enumerate(found)]
+    verdict = admit(quote, purses, policy)
+    if isinstance(verdict, Refused) and (quote.most is not None or clamp):
+        assert verdict.nanos > min(found)
+        raised = [Purse(purse.account, verdict.nanos, verdict.nanos) for purse in purses]
+        assert isinstance(admit(quote, raised, policy), Admitted)

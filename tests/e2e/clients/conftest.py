@@ -142,7 +142,6 @@ class Bench:
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "CODEX_HOME": str(self.folder),
             "LLM_USER_PATH": str(self.folder),
-            "OPENAI_AGENTS_DISABLE_TRACING": "1",
             "COLUMNS": "2000",
         }
 
