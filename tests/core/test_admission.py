@@ -237,7 +237,9 @@ def test_a_purse_in_the_red_pays_for_nothing(clamp: bool, may_wait: bool) -> Non
 
 
 @given(
-    quote=quotes(), found=st.lists(st.integers(0, 10**9), min_size=1, max_size=3), clamp=st.booleans()
+    quote=quotes(),
+    found=st.lists(st.integers(0, 10**9), min_size=1, max_size=3),
+    clamp=st.booleans(),
 )
 def test_what_a_refusal_asks_for_would_have_been_enough(
     quote: Quote, found: list[int], clamp: bool
