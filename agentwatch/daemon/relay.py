@@ -116,6 +116,7 @@ class Relay:
             flight.settle_in_doubt(self._in_doubt)
             await self._answer_badly(str(error), headers)
         except asyncio.CancelledError:
+            _cancelled_no_more()
             await self._ended(flight, headers)
         except ClientGone:
             flight.settle_in_doubt(self._in_doubt)
@@ -317,6 +318,14 @@ class _Unpack:
         if self._decoder is not None and not self._decoder.done:
             self.blind = True
         return self._meter.close()
+
+
+def _cancelled_no_more() -> None:
+    """The cancellation ends here. Python 3.11.2, which Debian 12 has, would else take a time-out of
+    what is still done for the cancellation itself, and hand it on."""
+    task = asyncio.current_task()
+    while task is not None and task.uncancel() > 0:
+        pass
 
 
 def _merged(answer: Answer, headers: Mapping[str, str]) -> CIMultiDict[str]:
