@@ -134,20 +134,39 @@ def _in_header(headers: Mapping[str, str], name: str) -> Credential | None:
     return Credential(rest.strip(), (name, _BEARER))
 
 
-def has_ancestor(pid: int, wrappers: set[int]) -> bool:
-    """Whether process `pid` was started, at any remove, by one of these processes."""
-    for _ in range(_MOST_ANCESTORS):
-        pid = _parent(pid)
-        if pid in wrappers:
-            return True
-        if pid <= 1:
+class Wrappers:
+    """The processes that wrap a command. Each is known by its number and its start: the number
+    of one that has ended may be anybody's."""
+
+    def __init__(self) -> None:
+        self._started: dict[int, int] = {}
+
+    def add(self, pid: int) -> None:
+        """Know process `pid` for a wrapper while it lives."""
+        self._started = {each: start for each, start in self._started.items() if self._is(each)}
+        self._started[pid] = _stat(pid)[1]
+
+    def wrap(self, pid: int) -> bool:
+        """Whether process `pid` was started, at any remove, by one of them."""
+        if not self._started:
             return False
-    return True
+        for _ in range(_MOST_ANCESTORS):
+            pid = _stat(pid)[0]
+            if self._is(pid):
+                return True
+            if pid <= 1:
+                return False
+        return True
+
+    def _is(self, pid: int) -> bool:
+        return pid in self._started and self._started[pid] == _stat(pid)[1]
 
 
-def _parent(pid: int) -> int:
+def _stat(pid: int) -> tuple[int, int]:
+    """A process's parent, and when it started in ticks since the machine did; zeros for none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return 0
-    return int(stat.rpartition(b")")[2].split()[1])
+        return 0, 0
+    fields = stat.rpartition(b")")[2].split()
+    return int(fields[1]), int(fields[19])

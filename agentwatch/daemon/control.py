@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import web
 
 from agentwatch.core.accounts import Session
-from agentwatch.daemon.access import KEY_PREFIX, has_ancestor, new_token, presented
+from agentwatch.daemon.access import KEY_PREFIX, Wrappers, new_token, presented
 from agentwatch.daemon.access import session_of_token as token_session
 from agentwatch.daemon.doors import check_origin, connection_of
 from agentwatch.daemon.events import Events
@@ -101,7 +101,7 @@ class Control:
         self._settings = settings
         self._about = about
         self._preflight = Preflight(governor, settings)
-        self._wrappers: set[int] = set()
+        self._wrappers = Wrappers()
 
     async def handle(self, request: web.BaseRequest, port: int | None) -> web.StreamResponse:
         """Answer one request; `port` is None on the socket."""
@@ -150,9 +150,7 @@ class Control:
             return None
         connection = connection_of(request)
         wrapped = connection.peer_is_marked or (
-            connection.peer is not None
-            and bool(self._wrappers)
-            and has_ancestor(connection.peer[0], self._wrappers)
+            connection.peer is not None and self._wrappers.wrap(connection.peer[0])
         )
         if not wrapped:
             return None

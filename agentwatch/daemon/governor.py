@@ -84,6 +84,7 @@ class Governor:
         self._tasks = tasks
         self._turnstile = Turnstile()
         self._flights: dict[str, set[Flight]] = {}
+        self._stopping = False
         self._policy = Policy(
             useful_output_tokens=settings.enforcement.useful_output_tokens,
             min_output_tokens=settings.enforcement.min_output_tokens,
@@ -117,7 +118,7 @@ class Governor:
         )
         if call.ask.free:
             passing = self._tasks.spawn(relay.pass_on(), f"free call of {session.name}")
-            client.when_gone(passing.cancel)
+            client.when_gone(lambda: _cancel(passing))
             await asyncio.shield(passing)
             return
         work = self._tasks.spawn(self._outcome(session, call, relay), f"call of {session.name}")
@@ -132,6 +133,13 @@ class Governor:
             if session_id in (None, name):
                 for flight in list(flights):
                     flight.end(why)
+
+    def stop(self) -> None:
+        """The daemon is about to end: end the calls that are out, and those that wait for money,
+        which must not be sent any more when the others' ends make room for them."""
+        self._stopping = True
+        self._turnstile.wake_everybody()
+        self.end_calls("stopping")
 
     # ---- one call
 
@@ -173,6 +181,9 @@ class Governor:
         self, session: Session, ask: Ask, quoted: Quote, hold_id: str
     ) -> tuple[Admitted, Written]:
         def attempt(may_wait: bool) -> tuple[Admitted | Refused, Written] | Waits:
+            if self._stopping:
+                # it has sent nothing: its connection closes, and it asks the next process
+                raise asyncio.CancelledError
             try:
                 verdict, written = self.store.hold(
                     session.name,
@@ -318,6 +329,10 @@ def _refuse_if_killed(flight: Flight) -> None:
     if flight.ended_by == "killed":
         message = words.barred(flight.session, acc.KILLED)
         raise Refusal("session_killed", message) from None
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
 
 
 def _this_task() -> asyncio.Task[Any]:

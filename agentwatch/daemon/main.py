@@ -182,7 +182,7 @@ class Daemon:
         for door in self._doors:
             door.pre_shutdown()
         await self._tasks.wait(grace_s)
-        self._governor.end_calls("stopping")
+        self._governor.stop()
         await self._tasks.end(5.0)
         for door in self._doors:
             await door.shutdown(1.0)

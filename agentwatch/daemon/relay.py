@@ -229,6 +229,8 @@ class Relay:
             await self._last_word("session_killed", words.barred(flight.session, "killed"), headers)
         elif flight.ended_by == "stopping":
             await self._last_word("governance_unavailable", words.stopping(), headers)
+        elif self._started:
+            self._client.break_off()
 
     async def _last_word(
         self, reason: str, message: str, headers: Mapping[str, str] | None = None

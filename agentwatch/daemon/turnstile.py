@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -32,6 +33,8 @@ class Turnstile:
 
     def __init__(self) -> None:
         self._lines: dict[str, list[_Waiter]] = {}
+        #: account -> the lines in which calls stand that are charged to it, and how many do
+        self._reached: dict[str, Counter[str]] = {}
         self._tickets = itertools.count()
 
     def __len__(self) -> int:
@@ -66,19 +69,25 @@ class Turnstile:
             self._leave(waiter)
 
     def wake(self, accounts: Iterable[str]) -> None:
-        """Money may be there on these accounts: let the first in each line try."""
+        """The money of these accounts has changed: let the first in each line that it bears on
+        try. Also where they wait for another account: what was spent may leave them no hope."""
         for account in accounts:
-            line = self._lines.get(account)
-            if line:
-                line[0].wake.set()
+            for line in self._reached.get(account, ()):
+                self._lines[line][0].wake.set()
 
     def wake_all(self, account: str) -> None:
         """All calls that are charged to this account must look again, wherever they wait: its
         state or its ceiling was changed."""
+        for line in self._reached.get(account, ()):
+            for waiter in self._lines[line]:
+                if account in waiter.charged or account == line:
+                    waiter.wake.set()
+
+    def wake_everybody(self) -> None:
+        """All calls must look again."""
         for line in self._lines.values():
             for waiter in line:
-                if account in waiter.charged:
-                    waiter.wake.set()
+                waiter.wake.set()
 
     def _stand(self, waiter: _Waiter, account: str) -> None:
         if waiter.account == account:
@@ -87,6 +96,8 @@ class Turnstile:
         waiter.account = account
         line = self._lines.setdefault(account, [])
         line.append(waiter)
+        for reaching in {account, *waiter.charged}:
+            self._reached.setdefault(reaching, Counter())[account] += 1
         line.sort(key=lambda other: other.ticket)
         if line[0] is waiter:
             waiter.wake.set()
@@ -97,8 +108,18 @@ class Turnstile:
             return
         was_first = line[0] is waiter
         line.remove(waiter)
+        for reaching in {waiter.account, *waiter.charged}:
+            self._forget(reaching, waiter.account)
         if not line:
             del self._lines[waiter.account]
         elif was_first:
             line[0].wake.set()
         waiter.account = ""
+
+    def _forget(self, reaching: str, line: str) -> None:
+        lines = self._reached[reaching]
+        lines[line] -= 1
+        if not lines[line]:
+            del lines[line]
+        if not lines:
+            del self._reached[reaching]

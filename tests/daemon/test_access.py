@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
+from agentwatch.daemon import access
 from agentwatch.daemon.access import (
     SLOTS,
-    has_ancestor,
+    Wrappers,
     identify,
     new_token,
     presented,
@@ -118,8 +119,28 @@ def test_nothing_shown_is_nothing_found() -> None:
     assert presented(CIMultiDict({"Cookie": "aws_x"}), "kei=aws_x") is None
 
 
+def wrapping(*pids: int) -> Wrappers:
+    wrappers = Wrappers()
+    for pid in pids:
+        wrappers.add(pid)
+    return wrappers
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc")
 def test_ancestors_are_found_at_any_remove_and_nobody_s_child_is_nobody_s() -> None:
-    assert has_ancestor(os.getpid(), {os.getppid()})
-    assert not has_ancestor(os.getpid(), {os.getpid()})
-    assert not has_ancestor(1, {2})
+    assert wrapping(os.getppid()).wrap(os.getpid())
+    assert not wrapping(os.getpid()).wrap(os.getpid())
+    assert not wrapping(2).wrap(1)
+    assert not Wrappers().wrap(os.getpid())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc")
+def test_a_wrapper_that_has_ended_bequeaths_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers come round again: the next one's children would be locked out."""
+    real = access._stat
+    monkeypatch.setattr(access, "_stat", lambda pid: (real(pid)[0], real(pid)[1] - 1))
+    wrappers = wrapping(os.getppid())
+    monkeypatch.undo()
+    assert not wrappers.wrap(os.getpid())
+    wrappers.add(os.getpid())
+    assert list(wrappers._started) == [os.getpid()]

@@ -75,6 +75,19 @@ async def test_small_calls_starve_a_big_one() -> None:
     assert purse.served == ["big", *(f"small {number}" for number in range(5))]
 
 
+async def test_a_call_waits_for_its_session_though_its_team_has_nothing_left() -> None:
+    """What others spend of the team's wakes it too: it waits in its session's line."""
+    purse = Purse(session=0, team=10)
+    waiting = purse.ask("one", 5, "session", "team", wait_s=30.0)
+    await standing(purse, 1)
+    tries = purse.tries
+    purse.give(-10, "team")
+    await until(lambda: purse.tries > tries)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert purse.turnstile._reached == {}
+
+
 async def test_money_that_comes_at_once_serves_only_the_first() -> None:
     """Whoever is served lets the next in line try."""
     purse = Purse(a=0)

@@ -210,3 +210,23 @@ def test_a_call_that_waits_for_money_is_forgotten_over_a_restart(
     first.hang_up()
     settled = nanos(agent.at_rest()["settled_usd"])
     assert settled >= standin.bill()["billed_nanos"] > 0
+
+
+def test_a_call_that_waits_for_money_is_sent_by_a_daemon_that_ends(
+    start_daemon: Callable[..., Daemon], standin: StandinProcess, pool: ThreadPoolExecutor
+) -> None:
+    """The end of the calls that are out makes room for it, and nobody would wait for its end."""
+    daemon = start_daemon(daemon_stop_grace_s="0.5")
+    agent = daemon.open(0.1)
+    first = agent.begin(body=chat("head_delay=300", model="gpt-4", max_tokens=1_000, stream=True))
+    wait_until(lambda: standin.bill()["in_flight"] == 1)
+    slow = chat("tokens=900 delay=0.1", model="gpt-4", max_tokens=1_000, stream=True)
+    asked = pool.submit(agent.post, body=slow)
+    wait_until(lambda: daemon.get("/v1/status")["waiting"] == 1)
+    began = time.monotonic()
+    assert daemon.down().returncode == 0
+    assert time.monotonic() - began < 5
+    with pytest.raises(ConnectionError):
+        asked.result(20)
+    first.hang_up()
+    assert standin.bill()["requests"] == 1
