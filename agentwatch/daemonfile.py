@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from agentwatch.errors import SettingsError
 from agentwatch.keyfile import write_private
+from agentwatch.paths import Paths
+
+#: the most that one file of the configuration may have
+FILE_BYTES = 300_000
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -68,6 +75,32 @@ class Running(Struct, frozen=True, kw_only=True):
     port: int
     socket: str
     started_at: float
+    #: digest of the configuration's files that it goes by
+    config: str = ""
+
+
+def config_files(paths: Paths) -> dict[str, bytes]:
+    """The files of the configuration that are there. Raises SettingsError."""
+    found = {}
+    for path in (paths.config_file, paths.prices_file):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise SettingsError(f"{path} can't be read: {error.strerror}") from None
+        if len(content) > FILE_BYTES:
+            raise SettingsError(f"{path} is longer than {FILE_BYTES:,} bytes")
+        found[str(path)] = content
+    return found
+
+
+def config_digest(files: Mapping[str, bytes]) -> str:
+    """One digest of all these files."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path} {len(files[path])} ".encode() + files[path])
+    return digest.hexdigest()
 
 
 def write_running(path: Path, running: Running) -> None:

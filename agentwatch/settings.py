@@ -10,7 +10,7 @@ import difflib
 import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -121,16 +121,19 @@ class Settings(_Values, frozen=True, kw_only=True):
 
 
 def load_settings(
-    flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> Settings:
     """Read the settings of the home that `environ` (default: this process's) means.
 
     `flags` are dotted keys that were given on the command line ({"port": 0}); a None among them
-    was not given. Raises SettingsError with the file or variable at fault.
+    was not given. `read` gives a file's content, or raises OSError. Raises SettingsError with the
+    file or variable at fault.
     """
     environ = os.environ if environ is None else environ
     paths = find_paths(environ)
-    raw = _read_file(paths.config_file)
+    raw = _read_file(paths.config_file, read)
     _check_keys(raw, str(paths.config_file))
     from_file = _convert(raw, f"{paths.config_file}: ", strict=True)
     merged: dict[str, Any] = msgspec.to_builtins(from_file, builtin_types=(Decimal,))
@@ -146,9 +149,9 @@ def load_settings(
     return settings
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _read_file(path: Path, read: Callable[[Path], bytes]) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read(path).decode())
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

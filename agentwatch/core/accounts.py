@@ -76,6 +76,11 @@ class Session(Account, kw_only=True):
     refusals: int = 0
     passes: dict[str, int] = field(default_factory=dict)
 
+    def state_at(self, at: float) -> str:
+        """The state as it is at `at`: a session whose time is up is closed."""
+        is_over = self.expires_at is not None and at >= self.expires_at
+        return CLOSED if is_over and self.state != KILLED else self.state
+
 
 class Hold(Struct, kw_only=True):
     """Money that is set aside for one call that is out."""

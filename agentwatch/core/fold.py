@@ -92,7 +92,9 @@ class Balances:
     def _opened(self, entry: e.Opened) -> None:
         known = self.sessions.get(entry.session)
         if known is not None:
-            known.mode = entry.mode
+            known.mode, known.on_anomaly = entry.mode, entry.on_anomaly
+            if entry.fail_open is not None:
+                known.fail_open = entry.fail_open
             return
         session = Session(
             id=acc.session_account(entry.session),

@@ -78,7 +78,7 @@ class Ledger(Balances):
         ttl_s: float | None = None,
     ) -> list[e.AnyEntry]:
         """Open a session, or the one with this id again: then its ceiling is only ever lowered
-        and its mode only made stricter, and what it has spent stays spent.
+        and its other terms only made stricter, and what it has spent stays spent.
 
         Raises UsageError for an id, mode or name that can't be.
         """
@@ -101,10 +101,21 @@ class Ledger(Balances):
         done: list[e.AnyEntry] = []
         if ceiling is not None and (known.ceiling is None or ceiling < known.ceiling):
             done += self._do(e.CeilingSet(at=at, account=known.id, ceiling=ceiling))
-        if mode and acc.MODES.index(mode) > acc.MODES.index(known.mode):
-            done += self._do(
-                e.Opened(at=at, session=session_id, mode=mode, on_anomaly=known.on_anomaly)
-            )
+        stricter = e.Opened(
+            at=at,
+            session=session_id,
+            mode=max(known.mode, mode or known.mode, key=acc.MODES.index),
+            on_anomaly=max(
+                known.on_anomaly, on_anomaly or known.on_anomaly, key=acc.ANOMALY_ACTIONS.index
+            ),
+            fail_open=False if fail_open is False else known.fail_open,
+        )
+        if (stricter.mode, stricter.on_anomaly, stricter.fail_open) != (
+            known.mode,
+            known.on_anomaly,
+            known.fail_open,
+        ):
+            done += self._do(stricter)
         return done
 
     def mint(self, session_id: str, sha256: str, *, at: float) -> list[e.AnyEntry]:
@@ -132,9 +143,10 @@ class Ledger(Balances):
         """
         session = self.session(session_id)
         allowed, after = SESSION_VERBS[verb]
-        if session.state not in allowed:
-            raise LedgerError(f"session {session_id} is {session.state}: it can't {verb}")
-        if session.state == after or (verb == "resume" and session.state == acc.EXHAUSTED):
+        state = session.state_at(at)
+        if state not in allowed:
+            raise LedgerError(f"session {session_id} is {state}: it can't {verb}, open a new one")
+        if state == after or (verb == "resume" and state == acc.EXHAUSTED):
             return []
         return self._do(e.StateSet(at=at, session=session_id, state=after, reason=reason))
 
@@ -160,10 +172,9 @@ class Ledger(Balances):
         if again is not None:
             return Admitted(again.nanos, again.limit), []
         session = self.session(session_id)
-        if session.state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
-            raise BarredError(session.state)
-        if session.expires_at is not None and at >= session.expires_at:
-            raise BarredError(acc.CLOSED)
+        state = session.state_at(at)
+        if state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
+            raise BarredError(state)
         charged = acc.charged_accounts(session, at)
         verdict = admit(quote, self.purses(session, charged), policy, may_wait=may_wait)
         if isinstance(verdict, Admitted):

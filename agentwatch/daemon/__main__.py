@@ -12,13 +12,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from agentwatch import __version__
 from agentwatch.daemon import hygiene, log
-from agentwatch.daemon.keys import ADDRESS_OF
+from agentwatch.daemon.handover import Handover
 from agentwatch.daemon.listening import Listening, open_listening
 from agentwatch.daemon.supervisor import (
     CHILD,
@@ -28,10 +28,19 @@ from agentwatch.daemon.supervisor import (
     Plan,
     Supervisor,
 )
-from agentwatch.daemonfile import Process, Running, read_running, take_lock, write_running
+from agentwatch.daemonfile import (
+    Process,
+    Running,
+    config_digest,
+    config_files,
+    read_running,
+    take_lock,
+    write_running,
+)
 from agentwatch.errors import AgentWatchError, SettingsError
+from agentwatch.mark import is_marked
+from agentwatch.paths import find_paths
 from agentwatch.settings import Settings, load_settings
-from agentwatch.upstreams import PROVIDERS
 
 logger = logging.getLogger("agentwatch.daemon")
 
@@ -43,10 +52,12 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] = CHILD) -> i
     os.umask(0o077)
     port = _arguments(argv).port
     try:
-        settings = load_settings({"port": port})
+        _refuse_inside()
+        handover = Handover(keys, config_files(find_paths(os.environ)))
+        settings = load_settings({"port": port}, read=handover.read)
         log.configure(settings.log.level, keys.values())
         settings.paths.prepare()
-        return _locked(settings, keys, command)
+        return _locked(settings, handover, command)
     except SettingsError as error:
         return _fail(error, EXIT_CONFIG)
     except AgentWatchError as error:
@@ -64,14 +75,20 @@ def _fail(error: Exception, code: int) -> int:
     return code
 
 
-def _locked(settings: Settings, keys: Mapping[str, str], command: Sequence[str]) -> int:
+def _refuse_inside() -> None:
+    """A daemon that a wrapped agent started would go by what the agent wrote for it."""
+    if is_marked(os.getpid()):
+        raise AgentWatchError("from inside a wrapped session no daemon can be started")
+
+
+def _locked(settings: Settings, handover: Handover, command: Sequence[str]) -> int:
     lock_fd = take_lock(settings.paths.lock)
     if lock_fd is None:
         print(f"agentwatch: {_runs_already(settings)}", file=sys.stderr)  # noqa: T201
         return EXIT_DONE
     with contextlib.closing(open_listening(settings.port, settings.paths.socket)) as listening:
         try:
-            return _supervise(settings, keys, command, lock_fd, listening)
+            return _supervise(settings, handover, command, lock_fd, listening)
         finally:
             settings.paths.daemon_file.unlink(missing_ok=True)
 
@@ -86,7 +103,7 @@ def _runs_already(settings: Settings) -> str:
 
 def _supervise(
     settings: Settings,
-    keys: Mapping[str, str],
+    handover: Handover,
     command: Sequence[str],
     lock_fd: int,
     listening: Listening,
@@ -98,6 +115,7 @@ def _supervise(
         port=listening.port,
         socket=str(listening.path),
         started_at=time.time(),
+        config=config_digest(handover.files),
     )
     write_running(settings.paths.daemon_file, about)
 
@@ -106,11 +124,8 @@ def _supervise(
         with contextlib.suppress(OSError):
             write_running(settings.paths.daemon_file, replace(about, serving=Process.of(pid)))
 
-    # a key goes along with the address that it was given for: who can edit config.toml and make
-    # the serving process start again must not have it sent elsewhere
-    bound = {f"{ADDRESS_OF}{name}": settings.upstream(name) for name in PROVIDERS if name in keys}
     plan = Plan(
-        keys={**keys, **bound},
+        handover=handover,
         lock_fd=lock_fd,
         stop_grace_s=settings.daemon.stop_grace_s,
         command=command,

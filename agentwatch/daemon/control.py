@@ -233,16 +233,16 @@ class Control:
         peer = connection_of(asked.request).peer
         if wrapper and asked.inside is None and peer is not None:
             self._wrappers.add(peer[0])
-        return {**session_shape(session), "token": token}
+        return {**self._shape(session), "token": token}
 
     async def sessions(self, asked: Asked) -> Answer:
         """All sessions, the newest last."""
-        found = self._store.ledger.sessions.values()
-        return {"sessions": [session_shape(session) for session in found]}
+        found = sorted(self._store.ledger.sessions.values(), key=lambda each: each.opened_at)
+        return {"sessions": [self._shape(session) for session in found]}
 
     async def session(self, asked: Asked) -> Answer:
         """One session."""
-        return session_shape(self._named(asked))
+        return self._shape(self._named(asked))
 
     async def set_budget(self, asked: Asked) -> Answer:
         """Set a session's ceiling; from inside it can only be lowered."""
@@ -255,7 +255,7 @@ class Control:
         if asked.inside is not None and raises:
             raise _not_from_inside()
         await self._store.set_ceiling(session.id, ceiling)
-        return session_shape(session)
+        return self._shape(session)
 
     async def change_state(self, asked: Asked) -> Answer:
         """Kill, pause, resume or close."""
@@ -263,7 +263,7 @@ class Control:
         check_fields(asked.body, ("reason",))
         reason = text(asked.body, "reason") or "asked"
         await self._store.set_state(session.name, asked.names["verb"], reason[:200])
-        return session_shape(session)
+        return self._shape(session)
 
     async def events(self, asked: Asked) -> Answer | web.StreamResponse:
         """What happened, or with ?follow=1 what happens from now on."""
@@ -271,6 +271,9 @@ class Control:
         if "follow=1" not in asked.request.raw_path.partition("?")[2].split("&"):
             return {"events": self._events.past(session_id)}
         return await _follow(asked.request, self._events, session_id)
+
+    def _shape(self, session: Session) -> Answer:
+        return session_shape(session, self._store.now())
 
     def _named(self, asked: Asked) -> Session:
         session = self._store.ledger.session(asked.names["id"])

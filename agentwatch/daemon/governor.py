@@ -317,9 +317,7 @@ class Governor:
 
 
 def _check_state(session: Session, at: float) -> None:
-    state = session.state
-    if session.expires_at is not None and at >= session.expires_at and state != acc.KILLED:
-        state = acc.CLOSED
+    state = session.state_at(at)
     if state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
         raise Refusal(f"session_{state}", words.barred(session, state))
 

@@ -25,9 +25,6 @@ RECHECK_S = 1.0
 #: the name under which AGENTWATCH_API_KEY is known
 ENVIRONMENT_KEY = "environment"
 
-#: what stands before a provider's name where the address is handed over that its key is for
-ADDRESS_OF = "address of "
-
 _CREDENTIAL_MAX_BYTES = 16_384
 
 
@@ -120,23 +117,6 @@ class Keys:
         sources = (self._credentials, self._handed)
         given = [source["agentwatch"] for source in sources if "agentwatch" in source]
         return known + [(ENVIRONMENT_KEY, digest(key)) for key in given]
-
-
-def for_these_addresses(handed: Mapping[str, str], upstreams: Mapping[str, str]) -> dict[str, str]:
-    """The keys that were handed over, without those that were given for another address than the
-    provider has now, and without the addresses."""
-    keys = {name: value for name, value in handed.items() if not name.startswith(ADDRESS_OF)}
-    for name, now in upstreams.items():
-        given_for = handed.get(ADDRESS_OF + name, now)
-        if name in keys and given_for != now:
-            del keys[name]
-            logger.error(
-                "the address of %s was changed to %s since its key was given: the key is not sent "
-                "there until `agentwatch down` and `agentwatch up`",
-                name,
-                now,
-            )
-    return keys
 
 
 def _usable(found: Mapping[str, str], where: str) -> dict[str, str]:

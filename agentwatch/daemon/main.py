@@ -17,7 +17,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ from agentwatch.daemon.control import Control
 from agentwatch.daemon.doors import Door
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
+from agentwatch.daemon.handover import Handover
 from agentwatch.daemon.hygiene import not_dumpable, raise_file_limit
-from agentwatch.daemon.keys import Keys, for_these_addresses
+from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.proxy import Proxy
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.upstream import Upstream, open_session
@@ -60,12 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     failpoints.arm()
     arguments = _arguments(argv)
     try:
-        settings = load_settings()
+        handover = Handover.from_pipe(arguments.keys_fd)
+        settings = load_settings(read=handover.read)
         settings.paths.prepare()
-        keys = _keys(settings, arguments.keys_fd)
+        keys = _keys(settings, handover)
         log.configure(settings.log.level, keys.values())
         raise_file_limit()
-        _run(_serve(settings, keys, arguments))
+        _run(_serve(settings, keys, handover, arguments))
     except AgentWatchError as error:
         print(f"agentwatch: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return EXIT_CONFIG if error.exit_code in (2, EXIT_CONFIG) else 1
@@ -77,12 +80,16 @@ def dialects() -> dict[str, Dialect]:
     return {dialect.name: dialect for dialect in (OpenAI(),)}
 
 
-def book_of(settings: Settings) -> PriceBook:
-    """The price book of this home. Reads files; takes half a second when it must be compiled."""
+def book_of(settings: Settings, handover: Handover) -> PriceBook:
+    """The price book of this home, by the user's prices as they were handed over.
+
+    Reads files; takes half a second when it must be compiled.
+    """
     book = load_book(
         settings.paths.cache_dir,
         settings.paths.prices_file,
         upstreams={name: settings.upstream(name) for name in PROVIDERS},
+        read=handover.read,
     )
     return book.with_unknown(settings.prices.unknown_nanos_per_mtok)
 
@@ -96,7 +103,9 @@ def _run(serving: Any) -> None:
         uvloop.run(serving)
 
 
-async def _serve(settings: Settings, keys: Keys, arguments: argparse.Namespace) -> None:
+async def _serve(
+    settings: Settings, keys: Keys, handover: Handover, arguments: argparse.Namespace
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,8 +117,9 @@ async def _serve(settings: Settings, keys: Keys, arguments: argparse.Namespace) 
     async with open_session() as session:
         spoken = dialects()
         ways = {name: Upstream(name, settings.upstream(name), session) for name in spoken}
-        governor = Governor(store, book_of(settings), ways, keys, settings, tasks, Events())
-        daemon = Daemon(governor, spoken, keys, settings, tasks)
+        book = partial(book_of, settings, handover)
+        governor = Governor(store, book(), ways, keys, settings, tasks, Events())
+        daemon = Daemon(governor, spoken, keys, settings, tasks, book)
         await daemon.listen(arguments.port_fd, arguments.socket_fd)
         _say_ready(arguments.ready_fd)
         await stop.wait()
@@ -127,7 +137,9 @@ class Daemon:
         keys: Keys,
         settings: Settings,
         tasks: Tasks,
+        book: Callable[[], PriceBook],
     ) -> None:
+        self._book = book
         self._governor = governor
         self._keys = keys
         self._settings = settings
@@ -209,7 +221,7 @@ class Daemon:
             await asyncio.sleep(PRICES_CHECK_S)
             stale_at = self._governor.book.stale_at
             if stale_at is not None and time.time() >= stale_at:
-                self._governor.book = await asyncio.to_thread(book_of, self._settings)
+                self._governor.book = await asyncio.to_thread(self._book)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -219,13 +231,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _keys(settings: Settings, descriptor: int) -> Keys:
-    with os.fdopen(descriptor, "rb") as pipe:
-        handed = json.loads(pipe.read() or b"{}")
+def _keys(settings: Settings, handover: Handover) -> Keys:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    upstreams = {name: settings.upstream(name) for name in PROVIDERS}
-    handed = for_these_addresses(handed, upstreams)
-    return Keys(settings.paths.keys_file, handed, Path(folder) if folder else None)
+    return Keys(settings.paths.keys_file, handover.keys, Path(folder) if folder else None)
 
 
 def _say_ready(descriptor: int) -> None:

@@ -74,8 +74,9 @@ class Preflight:
             return _standing(limit, 0, 0, acc.ACTIVE, False)
         if session.ceiling is not None:
             limit = session.ceiling if limit is None else min(limit, session.ceiling)
-        barred = session.state != acc.ACTIVE or self._is_spent(session)
-        return _standing(limit, session.settled, session.held, session.state, barred)
+        state = session.state_at(self._store.now())
+        barred = state != acc.ACTIVE or self._is_spent(session)
+        return _standing(limit, session.settled, session.held, state, barred)
 
     def _is_spent(self, session: Session) -> bool:
         """Whether the session, its project or its team has nothing left that binds it."""

@@ -11,11 +11,11 @@ from agentwatch.core.money import to_usd
 SCHEMA_VERSION = 1
 
 
-def session_shape(session: Session) -> dict[str, Any]:
-    """A session as everybody sees it; its tokens are not in it."""
+def session_shape(session: Session, at: float) -> dict[str, Any]:
+    """A session as everybody sees it at `at`; its tokens are not in it."""
     return {
         "session_id": session.name,
-        "state": session.state,
+        "state": session.state_at(at),
         "mode": session.mode,
         "project": session.project,
         "team": session.team,

@@ -12,8 +12,6 @@ and stays small: standard library and settings.
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
 import os
 import select
@@ -22,11 +20,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 
 from msgspec import Struct
 
+from agentwatch.daemon.handover import Handover
 from agentwatch.daemon.hygiene import notify_systemd
 from agentwatch.daemon.listening import Listening
 
@@ -55,7 +54,7 @@ _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal
 class Plan(Struct, frozen=True, kw_only=True):
     """What is to be supervised, and how."""
 
-    keys: Mapping[str, str]
+    handover: Handover
     lock_fd: int
     stop_grace_s: float
     command: Sequence[str] = CHILD
@@ -109,7 +108,7 @@ class Child:
 
     def __init__(self, plan: Plan, listening: Listening) -> None:
         ready, ready_child = os.pipe()
-        keys_child = _keys_pipe(plan.keys)
+        keys_child = plan.handover.to_pipe()
         handed = {
             "--port-fd": listening.port_socket.fileno(),
             "--socket-fd": listening.unix_socket.fileno(),
@@ -179,22 +178,6 @@ class Child:
         if self.ready_fd is not None:
             os.close(self.ready_fd)
             self.ready_fd = None
-
-
-def _keys_pipe(keys: Mapping[str, str]) -> int:
-    """The end of a pipe from which the keys can be read once: never argv, never a variable."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    try:
-        content = json.dumps(dict(keys)).encode()
-        if os.write(writer, content) != len(content):
-            raise OSError(errno.E2BIG, "the keys do not fit into a pipe")
-    except OSError:
-        os.close(reader)
-        raise
-    finally:
-        os.close(writer)
-    return reader
 
 
 class Supervisor:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
 from agentwatch.core.price_book import Catalogue, PriceBook
+from agentwatch.errors import SettingsError
 from agentwatch.pricing import own_rules
 from agentwatch.pricing.cached import read_cached, write_cached
 
@@ -27,19 +28,20 @@ def load_book(
     *,
     upstreams: Mapping[str, str] | None = None,
     now: float | None = None,
+    read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> PriceBook:
     """The price book as it stands now (`now`: seconds since 1970; None: the clock).
 
     `cache_dir` is where the compiled list is kept (None: nowhere), `user_file` the user's
-    prices.toml, which need not exist. `upstreams` are the providers' base URLs: a regional one
-    may be dearer. Never uses the network. Takes 2 ms, and 0.5 s when it must be compiled. Raises
-    SettingsError for a user's file that is not understood.
+    prices.toml, which need not exist; `read` gives its content. `upstreams` are the providers'
+    base URLs: a regional one may be dearer. Never uses the network. Takes 2 ms, and 0.5 s when it
+    must be compiled. Raises SettingsError for a user's file that is not understood.
     """
     catalogue = _catalogue(cache_dir, time.time() if now is None else now)
-    if user_file is not None and user_file.exists():
+    if user_file is not None and (raw := _content(user_file, read)) is not None:
         from agentwatch.pricing.user_file import with_user_file
 
-        catalogue = with_user_file(catalogue, user_file)
+        catalogue = with_user_file(catalogue, user_file, raw)
     for provider, base_url in (upstreams or {}).items():
         thousandths = own_rules.uplift_thousandths(provider, base_url)
         if thousandths != 1000:
@@ -47,6 +49,15 @@ def load_book(
 
             catalogue = uplifted(catalogue, provider, thousandths)
     return PriceBook(catalogue)
+
+
+def _content(file: Path, read: Callable[[Path], bytes]) -> bytes | None:
+    try:
+        return read(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"{file} can't be read: {error.strerror}") from None
 
 
 def _catalogue(cache_dir: Path | None, now: float) -> Catalogue:

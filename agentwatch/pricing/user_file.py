@@ -58,17 +58,11 @@ class _Place(NamedTuple):
         return SettingsError(f"{where}: [{self.table}] {key}: {what}")
 
 
-def with_user_file(catalogue: Catalogue, file: Path) -> Catalogue:
-    """The catalogue with the prices of `file` in front; unchanged where there is no such file.
+def with_user_file(catalogue: Catalogue, file: Path, raw: bytes) -> Catalogue:
+    """The catalogue with the prices of `file`, whose content is `raw`, in front.
 
     Raises SettingsError, with file, line and key, for anything in it that is not understood.
     """
-    try:
-        raw = file.read_bytes()
-    except FileNotFoundError:
-        return catalogue
-    except OSError as error:
-        raise SettingsError(f"{file} can't be read: {error.strerror}") from None
     tables = _parse(file, raw)
     text = raw.decode()
     entries = dict(catalogue.entries)

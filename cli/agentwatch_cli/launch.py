@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agentwatch.daemonfile import Process, Running, lock_held, read_running
+from agentwatch.daemonfile import (
+    Process,
+    Running,
+    config_digest,
+    config_files,
+    lock_held,
+    read_running,
+)
 from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
 from agentwatch.settings import Settings
 from agentwatch_cli.client import Control
@@ -258,6 +265,7 @@ def _can_replace(running: Running, settings: Settings, version: str) -> bool:
     return (
         running.serving is not None
         and running.version == version
+        and running.config == config_digest(config_files(settings.paths))
         and settings.port in (0, running.port)
         and running.supervisor.alive()
     )

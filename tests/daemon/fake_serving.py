@@ -23,7 +23,7 @@ if mode.startswith("exit:"):
     sys.exit(int(mode.removeprefix("exit:")))
 
 with os.fdopen(told.keys_fd) as pipe:
-    keys = json.loads(pipe.read())
+    keys = json.loads(pipe.read())["keys"]
 if mode == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 else:

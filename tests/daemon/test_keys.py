@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from agentwatch.daemon.keys import (
-    ADDRESS_OF,
     ENVIRONMENT_KEY,
     RECHECK_S,
     Keys,
-    for_these_addresses,
 )
 from agentwatch.keyfile import KeyFile
 
@@ -151,11 +149,3 @@ def test_a_replaced_file_of_the_same_size_and_time_is_seen(path: Path) -> None:
     os.utime(path, ns=(0, 0))
     clock.now += RECHECK_S
     assert keys.provider("openai") == "two"
-
-
-def test_a_key_is_not_sent_to_an_address_that_it_was_not_given_for() -> None:
-    handed = {"openai": "sk-1", ADDRESS_OF + "openai": "https://api.openai.com/v1", "groq": "gsk-2"}
-    there = {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com"}
-    assert for_these_addresses(handed, there) == {"openai": "sk-1", "groq": "gsk-2"}
-    elsewhere = {**there, "openai": "http://127.0.0.1:9/v1"}
-    assert for_these_addresses(handed, elsewhere) == {"groq": "gsk-2"}

@@ -22,7 +22,10 @@ from blockbuster import blockbuster_ctx
 from harness import Daemon, chat, environment, wait_until
 
 from agentwatch.daemon import main
+from agentwatch.daemon.handover import Handover
 from agentwatch.daemon.keys import Keys
+from agentwatch.daemonfile import config_files
+from agentwatch.paths import find_paths
 from agentwatch.settings import load_settings
 from agentwatch.standin.process import StandinProcess
 
@@ -34,7 +37,8 @@ HEAVY = {"tiktoken", "genai_prices", "sqlite_utils", "zstandard", "typer", "rich
 def test_a_start_loads_nothing_that_it_does_not_need(home: Path) -> None:
     code = (
         "import sys; from agentwatch.daemon import main; from agentwatch.settings import *;"
-        "main.book_of(load_settings()); first = set(sys.modules);"
+        "from agentwatch.daemon.handover import Handover;"
+        "main.book_of(load_settings(), Handover({})); first = set(sys.modules);"
         f"print(sorted({HEAVY} & first))"
     )
     environ = {**os.environ, "AGENTWATCH_HOME": str(home)}
@@ -47,8 +51,8 @@ def test_a_start_loads_nothing_that_it_does_not_need(home: Path) -> None:
 
 def serve_once(home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The serving process, handed what the supervisor hands over; it must end by itself."""
-    keys, keys_end = os.pipe()
-    os.close(keys_end)
+    files = config_files(find_paths({"AGENTWATCH_HOME": str(home)}))
+    keys = Handover({}, files).to_pipe()
     ready, ready_end = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as port, socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(home / "agentwatch.sock"))
@@ -137,7 +141,7 @@ async def serving(home: Path, standin: StandinProcess) -> AsyncIterator[int]:
     """All of the daemon in this loop; its port."""
     settings = load_settings(environ=environment(home, standin))
     settings.paths.prepare()
-    main.book_of(settings)
+    main.book_of(settings, Handover({}))
     port, unix = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
     unix.bind(str(settings.paths.socket))
     unix.listen()
@@ -146,7 +150,7 @@ async def serving(home: Path, standin: StandinProcess) -> AsyncIterator[int]:
     arguments = argparse.Namespace(
         port_fd=os.dup(port.fileno()), socket_fd=os.dup(unix.fileno()), ready_fd=ready_end
     )
-    task = asyncio.create_task(main._serve(settings, keys, arguments))
+    task = asyncio.create_task(main._serve(settings, keys, Handover({}), arguments))
     try:
         said = await asyncio.to_thread(os.read, ready, 4096)
         assert json.loads(said)["pid"] == os.getpid()

@@ -127,7 +127,7 @@ def home(make: Callable[..., Home]) -> Home:
 
 def test_it_serves_on_port_and_socket_and_hands_the_keys_over(home: Home) -> None:
     about = home.serving()
-    assert about["keys"] == ["address of openai", "openai"]
+    assert about["keys"] == ["openai"]
     connection = http.client.HTTPConnection("127.0.0.1", about["port"], timeout=LIMIT_S)
     connection.request("GET", "/")
     assert json.loads(connection.getresponse().read())["pid"] == about["pid"]

@@ -120,7 +120,7 @@ print(json.dumps({"raised": raised}))
 
 
 @linux
-def test_an_edited_config_and_a_killed_server_do_not_bring_the_key_elsewhere(
+def test_edited_files_and_a_killed_server_bring_neither_the_key_elsewhere_nor_the_price_down(
     guarded: tuple[Daemon, StandinProcess],
 ) -> None:
     daemon, standin = guarded
@@ -139,6 +139,8 @@ threading.Thread(target=serve, daemon=True).start()
 here = "http://127.0.0.1:%d/v1" % trap.getsockname()[1]
 with open(home + "/config.toml", "w") as file:
     file.write('[providers.openai]\\nbase_url = "%s"\\n' % here)
+with open(home + "/prices.toml", "w") as file:
+    file.write('[openai."gpt-4o-mini"]\\ninput = 0\\noutput = 0\\n')
 about = json.load(open(home + "/daemon.json"))
 def ask():
     connection = http.client.HTTPConnection("127.0.0.1", about["port"], timeout=30)
@@ -164,9 +166,12 @@ for signal_, which in ((signal.SIGKILL, "serving"), (signal.SIGUSR1, "supervisor
 print(json.dumps({{"statuses": statuses, "leaked": any(key in data for data in got)}}))
 """
     try:
-        assert wrapped(daemon, program) == {"statuses": [401, 401], "leaked": False}
-        assert "was changed" in daemon.log
+        before = standin.bill()["billed_nanos"]
+        assert wrapped(daemon, program) == {"statuses": [200, 200], "leaked": False}
+        spent = daemon.call("GET", "/v1/sessions")["sessions"][-1]["settled_usd"]
+        assert round(spent * 1e9) == standin.bill()["billed_nanos"] - before > 0
     finally:
+        (daemon.home / "prices.toml").unlink(missing_ok=True)
         (daemon.home / "config.toml").write_text(kept)
         assert daemon.command("restart").returncode == 0
     assert daemon.open(1.0).post().status == 200

@@ -37,17 +37,13 @@ CATALOGUE = Catalogue(
 def book(tmp_path: Path, text: str) -> PriceBook:
     file = tmp_path / "prices.toml"
     file.write_text(text)
-    return PriceBook(with_user_file(CATALOGUE, file))
+    return PriceBook(with_user_file(CATALOGUE, file, file.read_bytes()))
 
 
 def found(tmp_path: Path, text: str, model: str = "my-model") -> ModelPrice:
     price = book(tmp_path, text).find("openai", model)
     assert price is not None
     return price
-
-
-def test_no_file_changes_nothing(tmp_path: Path) -> None:
-    assert with_user_file(CATALOGUE, tmp_path / "prices.toml") is CATALOGUE
 
 
 def test_an_own_model_has_its_own_price(tmp_path: Path) -> None:
@@ -134,12 +130,5 @@ def test_a_mistake_is_told_with_its_place_and_never_passed_over(
 def test_broken_toml_and_broken_text_are_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"prices\.toml: Expected"):
         book(tmp_path, "[openai")
-    (tmp_path / "prices.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match=r"prices\.toml"):
-        with_user_file(CATALOGUE, tmp_path / "prices.toml")
-
-
-def test_a_file_that_can_not_be_read_is_no_missing_file(tmp_path: Path) -> None:
-    (tmp_path / "prices.toml").mkdir()
-    with pytest.raises(SettingsError, match="can't be read"):
-        with_user_file(CATALOGUE, tmp_path / "prices.toml")
+        with_user_file(CATALOGUE, tmp_path / "prices.toml", b"\xff\xfe")
