@@ -172,9 +172,9 @@ class Ledger(Balances):
         if again is not None:
             return Admitted(again.nanos, again.limit), []
         session = self.session(session_id)
-        state = session.state_at(at)
-        if state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
-            raise BarredError(state)
+        now = session.state_at(at)
+        if now in (acc.KILLED, acc.PAUSED, acc.CLOSED):
+            raise BarredError(now)
         charged = acc.charged_accounts(session, at)
         verdict = admit(quote, self.purses(session, charged), policy, may_wait=may_wait)
         if isinstance(verdict, Admitted):

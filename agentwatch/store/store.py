@@ -255,10 +255,12 @@ class Store:
         Returns how many rows there are. Raises LedgerError that tells what is wrong, and
         JournalUnavailable where there is something that could not be written yet.
         """
-        await self._drained()
         if self._failed is not None:
             raise JournalUnavailable(str(self._failed))
-        seq, live = self._seq, digest(self.ledger)
+        # taken at once: under load there is no moment at which nothing is left to write
+        seq, live = self._seq + len(self._queued.entries), digest(self.ledger)
+        if self._writing or self._queued:
+            await asyncio.shield((self._queued if self._queued else self._in_flight).written)
         return await asyncio.to_thread(audit, self._journal, seq, live)
 
     async def _drained(self) -> None:

@@ -24,7 +24,7 @@ def cost(nanos: int) -> Quote:
     return Quote(fixed=nanos * TOKENS_PER_RATE, per_token=0, asked=0, most=0)
 
 
-def ledger(ceiling: int | None = 1_000, **terms: str) -> Ledger:
+def ledger(ceiling: int | None = 1_000, **terms: object) -> Ledger:
     made = Ledger()
     made.open("s", at=AT, ceiling=ceiling, **terms)  # type: ignore[arg-type]
     return made
@@ -59,6 +59,27 @@ def test_opening_again_only_makes_the_mode_stricter() -> None:
     assert book.session("s").mode == "soft"
     book.open("s", at=AT, mode="enforce")
     assert book.session("s").mode == "enforce"
+
+
+def test_opening_again_forgets_that_it_was_to_fail_closed() -> None:
+    """What is asked for on opening again counts where it is stricter, and only there."""
+    book = ledger(fail_open=True)
+    book.open("s", at=AT, fail_open=False, on_anomaly="kill")
+    session = book.session("s")
+    assert (session.fail_open, session.on_anomaly, session.mode) == (False, "kill", "enforce")
+    assert book.open("s", at=AT, fail_open=True, on_anomaly="alert") == []
+    assert (session.fail_open, session.on_anomaly) == (False, "kill")
+
+
+def test_a_session_whose_time_is_up_is_closed_for_all() -> None:
+    book = ledger(ttl_s=60.0)
+    session = book.session("s")
+    assert session.state_at(AT + 59) == "active"
+    assert session.state_at(AT + 60) == "closed"
+    with pytest.raises(LedgerError):
+        book.set_state("s", "resume", at=AT + 60)
+    book.set_state("s", "kill", at=AT + 61)
+    assert session.state_at(AT + 62) == "killed"
 
 
 def test_opening_again_leaves_project_and_team_for_good() -> None:

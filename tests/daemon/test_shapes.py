@@ -22,7 +22,7 @@ def test_a_session_is_shown_without_what_opens_it() -> None:
         by_model={"gpt-4o": ModelTotals(calls=1, input_tokens=2, output_tokens=3, nanos=13_200)},
         passes={"undurable": 2},
     )
-    shown = session_shape(session)
+    shown = session_shape(session, AT)
     assert "secret-hash" not in json.dumps(shown)
     assert (shown["budget_usd"], shown["settled_usd"], shown["held_usd"]) == (
         2.0,
@@ -36,10 +36,16 @@ def test_a_session_is_shown_without_what_opens_it() -> None:
 
 
 def test_no_ceiling_is_null_and_an_overdrawn_one_leaves_nothing() -> None:
-    free = session_shape(Session(id="session:a", name="a"))
+    free = session_shape(Session(id="session:a", name="a"), AT)
     assert (free["budget_usd"], free["remaining_usd"]) == (None, None)
-    spent = session_shape(Session(id="session:a", name="a", ceiling=5, settled=9, overdraft=4))
+    spent = session_shape(Session(id="session:a", name="a", ceiling=5, settled=9, overdraft=4), AT)
     assert (spent["remaining_usd"], spent["overdraft_usd"]) == (0, 4e-9)
+
+
+def test_a_session_whose_time_is_up_looks_alive() -> None:
+    session = Session(id="session:a", name="a", expires_at=AT)
+    assert session_shape(session, AT)["state"] == "closed"
+    assert session_shape(session, AT - 1)["state"] == "active"
 
 
 def test_a_month_s_budget_is_shown_where_it_was_set_or_charged() -> None:

@@ -54,6 +54,23 @@ async def test_a_restart_loses_nothing(kit: Kit) -> None:
     assert await store.verify() == 6
 
 
+async def test_under_load_the_ledger_is_never_verified(kit: Kit) -> None:
+    """There is always something left to write then."""
+    store = await opened(kit)
+
+    async def load() -> None:
+        for number in range(100_000):
+            store.mint("s", f"{number}")
+            await asyncio.sleep(0)
+
+    loading = asyncio.create_task(load())
+    try:
+        assert await asyncio.wait_for(store.verify(), 10) >= 1
+        assert not loading.done()
+    finally:
+        loading.cancel()
+
+
 async def test_an_open_hold_at_a_crash_is_charged_in_full(kit: Kit) -> None:
     store = await opened(kit, project="web")
     await kit.hold(store, "sent", 300)[1]
