@@ -122,7 +122,7 @@ class Governor:
             await asyncio.shield(passing)
             return
         work = self._tasks.spawn(self._outcome(session, call, relay), f"call of {session.name}")
-        client.when_gone(lambda: self._gone(work))
+        client.when_gone(lambda: self._gone(session.name, work))
         refusal = await asyncio.shield(work)
         if refusal is not None:
             raise refusal
@@ -226,6 +226,9 @@ class Governor:
         wanted = quoted.asked or self._policy.useful_output_tokens
         if all(quoted.worst(wanted) <= purse.free for purse in purses):
             return quoted
+        if any(purse.room <= 0 for purse in purses):
+            # no count could make it fit: who goes on asking is not to cost a processor
+            return quoted
         text = call.request.text()
         counted = None if text is None else await asyncio.to_thread(tokens.count, text)
         if counted is None or counted + call.ask.input_overhead >= call.ask.input_bound:
@@ -264,15 +267,14 @@ class Governor:
 
     # ---- what happens meanwhile
 
-    def _gone(self, work: asyncio.Task[Refusal | None]) -> None:
+    def _gone(self, session_id: str, work: asyncio.Task[Refusal | None]) -> None:
         """The client went away: what waits is ended at once, what is out is read on a while."""
-        for flights in self._flights.values():
-            for flight in flights:
-                if flight.task is work:
-                    asyncio.get_running_loop().call_later(
-                        self._settings.enforcement.drain_s, flight.end, "client_gone"
-                    )
-                    return
+        for flight in self._flights.get(session_id, ()):
+            if flight.task is work:
+                asyncio.get_running_loop().call_later(
+                    self._settings.enforcement.drain_s, flight.end, "client_gone"
+                )
+                return
         work.cancel()
 
     def refused(self, session: Session, refusal: Refusal) -> None:

@@ -21,6 +21,7 @@ from workbench import (
     usage,
 )
 
+from agentwatch import tokens
 from agentwatch.daemon.upstream import Upstream, open_session
 from agentwatch.errors import Refusal
 from agentwatch.standin.process import StandinProcess
@@ -236,3 +237,19 @@ async def test_the_loop_is_blocked_by_a_call() -> None:
                     here.store.set_state("s", "kill")
                     await asyncio.wait_for(out, 10)
         assert agent.settled >= standin.bill()["billed_nanos"] > 0
+
+
+async def test_a_spent_session_that_goes_on_asking_has_its_text_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No count could make it fit, and a megabyte of text takes a processor's second."""
+    counted: list[str] = []
+    monkeypatch.setattr(tokens, "tokenizer_of", lambda model: "any")
+    monkeypatch.setattr(tokens, "count", counted.append)
+    async with bench() as here:
+        here.open(usd=0.0)
+        assert (await refused(here)).reason == "agent_budget_exceeded"
+        assert counted == []
+        here.open(usd=0.000001, name="nearly")
+        assert (await refused(here, name="nearly")).reason == "agent_budget_exceeded"
+        assert len(counted) == 1
