@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -75,8 +73,6 @@ class Running(Struct, frozen=True, kw_only=True):
     port: int
     socket: str
     started_at: float
-    #: digest of the configuration's files that it goes by
-    config: str = ""
 
 
 def config_files(paths: Paths) -> dict[str, bytes]:
@@ -93,14 +89,6 @@ def config_files(paths: Paths) -> dict[str, bytes]:
             raise SettingsError(f"{path} is longer than {FILE_BYTES:,} bytes")
         found[str(path)] = content
     return found
-
-
-def config_digest(files: Mapping[str, bytes]) -> str:
-    """One digest of all these files."""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(f"{path} {len(files[path])} ".encode() + files[path])
-    return digest.hexdigest()
 
 
 def write_running(path: Path, running: Running) -> None:

@@ -32,6 +32,7 @@ TESTED_ELSEWHERE = {
     "agentwatch/daemon/access.py": "e2e/test_threats_requests.py",
     "agentwatch/daemon/control.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/fields.py": "e2e/test_threats_control.py",
+    "agentwatch/daemon/following.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/preflight.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/encodings.py": "e2e/test_upstream_faults.py",
     "agentwatch/daemon/failpoints.py": "e2e/test_crash.py",

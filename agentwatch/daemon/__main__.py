@@ -31,7 +31,6 @@ from agentwatch.daemon.supervisor import (
 from agentwatch.daemonfile import (
     Process,
     Running,
-    config_digest,
     config_files,
     read_running,
     take_lock,
@@ -75,6 +74,15 @@ def _fail(error: Exception, code: int) -> int:
     return code
 
 
+def _reread(handover: Handover) -> Handover:
+    """The configuration as it is now; as it was where it can't be read."""
+    try:
+        return Handover(handover.keys, config_files(find_paths(os.environ)))
+    except SettingsError as error:
+        logger.error("the configuration stays as it was: %s", error)
+        return handover
+
+
 def _refuse_inside() -> None:
     """A daemon that a wrapped agent started would go by what the agent wrote for it."""
     if is_marked(os.getpid()):
@@ -115,7 +123,6 @@ def _supervise(
         port=listening.port,
         socket=str(listening.path),
         started_at=time.time(),
-        config=config_digest(handover.files),
     )
     write_running(settings.paths.daemon_file, about)
 
@@ -126,6 +133,7 @@ def _supervise(
 
     plan = Plan(
         handover=handover,
+        reread=_reread,
         lock_fd=lock_fd,
         stop_grace_s=settings.daemon.stop_grace_s,
         command=command,

@@ -6,8 +6,6 @@ nothing else: it is known by its mark or its ancestors, and shows its session's 
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 import secrets
 import time
@@ -24,6 +22,7 @@ from agentwatch.daemon.access import session_of_token as token_session
 from agentwatch.daemon.doors import check_origin, connection_of
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.fields import boolean, check_fields, json_body, money, seconds, text
+from agentwatch.daemon.following import follow
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.log import scrub
@@ -58,8 +57,6 @@ _OPEN_FIELDS = (
     "fail_open",
     "wrapper",
 )
-#: an event stream says so often that it is still there
-HEARTBEAT_S = 15.0
 
 
 class Asked(NamedTuple):
@@ -93,6 +90,7 @@ class Control:
         keys: Keys,
         settings: Settings,
         about: Callable[[], Answer],
+        restart: Callable[[], None],
     ) -> None:
         self._governor = governor
         self._store = governor.store
@@ -100,6 +98,7 @@ class Control:
         self._keys = keys
         self._settings = settings
         self._about = about
+        self._do_restart = restart
         self._preflight = Preflight(governor, settings)
         self._wrappers = Wrappers()
 
@@ -187,10 +186,11 @@ class Control:
 
     async def status(self, asked: Asked) -> Answer:
         """All about the process that serves."""
+        now = self._store.now()
         return {
             **self._about(),
             "sessions": sum(
-                session.state not in ("closed", "killed")
+                session.state_at(now) not in ("closed", "killed")
                 for session in self._store.ledger.sessions.values()
             ),
             "calls": self._governor.calls,
@@ -199,6 +199,11 @@ class Control:
             "ledger_failed": None if self._store.failed is None else str(self._store.failed),
             "fail_open": dict(self._governor.passes),
         }
+
+    async def restart(self, asked: Asked) -> Answer:
+        """Have another process take this one's place, by the configuration as it is now."""
+        self._do_restart()
+        return {"restarting": True}
 
     async def verify(self, asked: Asked) -> Answer:
         """Read the whole journal again."""
@@ -270,7 +275,7 @@ class Control:
         session_id = self._named(asked).name
         if "follow=1" not in asked.request.raw_path.partition("?")[2].split("&"):
             return {"events": self._events.past(session_id)}
-        return await _follow(asked.request, self._events, session_id)
+        return await follow(asked.request, self._events, session_id)
 
     def _shape(self, session: Session) -> Answer:
         return session_shape(session, self._store.now())
@@ -318,6 +323,7 @@ _ROUTES = tuple(
         ("GET", r"/v1/healthz", Control.healthz, True, True, True),
         ("GET", r"/v1/status", Control.status, True, False, True),
         ("GET", r"/v1/verify", Control.verify),
+        ("POST", r"/v1/restart", Control.restart),
         ("POST", r"/v1/sessions", Control.open_session, True),
         ("GET", r"/v1/sessions", Control.sessions),
         ("GET", rf"/v1/sessions/{_ID}", Control.session, True),
@@ -372,21 +378,3 @@ def _json(status: int, answer: Answer) -> web.Response:
 def _error(status: int, code: str, message: str) -> web.Response:
     # a path or a field's name is repeated in some messages, and may hold a key
     return _json(status, {"error": {"message": scrub(message), "code": code}})
-
-
-async def _follow(
-    request: web.BaseRequest, events: Events, session_id: str | None
-) -> web.StreamResponse:
-    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    with events.follow(session_id) as follower:
-        await answer.prepare(request)
-        await answer.write(b": following\n\n")
-        while not connection_of(request).is_closing:
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    event = await follower.next()
-            except TimeoutError:
-                await answer.write(b": still here\n\n")
-                continue
-            await answer.write(b"data: " + json.dumps(event).encode() + b"\n\n")
-    return answer

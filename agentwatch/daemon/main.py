@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ KEYS_CHECK_S = 0.5
 PRICES_CHECK_S = 600.0
 #: sysexits' EX_CONFIG: starting again would fail again
 EXIT_CONFIG = 78
+#: the supervisor is to read the configuration again, and start another process
+EXIT_REREAD = 75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,11 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         keys = _keys(settings, handover)
         log.configure(settings.log.level, keys.values())
         raise_file_limit()
-        _run(_serve(settings, keys, handover, arguments))
+        return _run(_serve(settings, keys, handover, arguments))
     except AgentWatchError as error:
         print(f"agentwatch: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return EXIT_CONFIG if error.exit_code in (2, EXIT_CONFIG) else 1
-    return 0
 
 
 def dialects() -> dict[str, Dialect]:
@@ -94,22 +95,26 @@ def book_of(settings: Settings, handover: Handover) -> PriceBook:
     return book.with_unknown(settings.prices.unknown_nanos_per_mtok)
 
 
-def _run(serving: Any) -> None:
+def _run(serving: Coroutine[Any, Any, int]) -> int:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serving)
-    else:
-        uvloop.run(serving)
+        return asyncio.run(serving)
+    return uvloop.run(serving)
 
 
 async def _serve(
     settings: Settings, keys: Keys, handover: Handover, arguments: argparse.Namespace
-) -> None:
-    stop = asyncio.Event()
+) -> int:
     loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end, 0)
     store = Store(SqliteJournal(settings.paths.ledger, settings.ledger.durability))
     for outcome in await store.open():
         logger.warning("settled after a crash: hold %s of %s", outcome.hold, outcome.session)
@@ -119,12 +124,13 @@ async def _serve(
         ways = {name: Upstream(name, settings.upstream(name), session) for name in spoken}
         book = partial(book_of, settings, handover)
         governor = Governor(store, book(), ways, keys, settings, tasks, Events())
-        daemon = Daemon(governor, spoken, keys, settings, tasks, book)
+        daemon = Daemon(governor, spoken, keys, settings, tasks, book, partial(end, EXIT_REREAD))
         await daemon.listen(arguments.port_fd, arguments.socket_fd)
         _say_ready(arguments.ready_fd)
-        await stop.wait()
+        code = await ended
         await daemon.stop(settings.daemon.stop_grace_s)
     await store.close()
+    return code
 
 
 class Daemon:
@@ -138,6 +144,7 @@ class Daemon:
         settings: Settings,
         tasks: Tasks,
         book: Callable[[], PriceBook],
+        restart: Callable[[], None],
     ) -> None:
         self._book = book
         self._governor = governor
@@ -145,7 +152,7 @@ class Daemon:
         self._settings = settings
         self._tasks = tasks
         self._proxy = Proxy(governor, spoken, keys, settings)
-        self._control = Control(governor, keys, settings, self.about)
+        self._control = Control(governor, keys, settings, self.about, restart)
         self._port = 0
         self._started_at = time.time()
         self._servers: list[asyncio.Server] = []

@@ -5,9 +5,10 @@
        |<-----death-------'<-----------death-------'      spawned again at once
     ended <-- TERM, INT; exit 0 (it was told to stop), 78 (its configuration is wrong)
 
-USR1 (and HUP, but for a terminal's) replaces the process: the old one ends its calls first, as
-one ledger has one writer, while new calls wait in the sockets' backlog. This program starts fast
-and stays small: standard library and settings.
+Exit 75 has the configuration read again: the process that serves knows whether a person asked for
+it, or an agent. USR1 (and HUP, but for a terminal's) replaces the process alone. The old one ends
+its calls first, as one ledger has one writer, while new calls wait in the sockets' backlog. This
+program starts fast and stays small: standard library and settings.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentwatch.daemon.handover import Handover
 from agentwatch.daemon.hygiene import notify_systemd
@@ -37,6 +39,8 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 #: sysexits' EX_CONFIG: starting it again would fail again
 EXIT_CONFIG = 78
+#: a person asked the process that served to have the configuration read again
+EXIT_REREAD = 75
 
 #: waits before the next start, by how many processes died young in a row
 BACK_OFF_S = (0.0, 0.1, 0.5, 2.0)
@@ -61,6 +65,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     hangup_stops: bool = False
     #: told the pid of each process that has begun to serve
     on_ready: Callable[[int], None] = lambda pid: None
+    #: the handover with the configuration's files as they are now
+    reread: Callable[[Handover], Handover] = lambda handover: handover
 
     def __repr__(self) -> str:
         return f"Plan(command={list(self.command)}, stop_grace_s={self.stop_grace_s})"
@@ -276,6 +282,13 @@ class Supervisor:
             return EXIT_DONE
         if self._replacing:
             logger.info("the serving process %d ended and is replaced", child.pid)
+            return None
+        if status == EXIT_REREAD:
+            logger.info(
+                "the serving process %d is replaced, the configuration read again", child.pid
+            )
+            self._plan = replace(self._plan, handover=self._plan.reread(self._plan.handover))
+            self._replacing = True
             return None
         if status in (EXIT_DONE, EXIT_CONFIG):
             logger.info(

@@ -18,8 +18,6 @@ from typing import Any
 from agentwatch.daemonfile import (
     Process,
     Running,
-    config_digest,
-    config_files,
     lock_held,
     read_running,
 )
@@ -265,14 +263,17 @@ def _can_replace(running: Running, settings: Settings, version: str) -> bool:
     return (
         running.serving is not None
         and running.version == version
-        and running.config == config_digest(config_files(settings.paths))
         and settings.port in (0, running.port)
         and running.supervisor.alive()
     )
 
 
 def _replace(settings: Settings, running: Running) -> str:
-    running.supervisor.signal(signal.SIGUSR1)
+    try:
+        Control(settings).request("POST", "/v1/restart")
+    except DaemonUnavailable:
+        # it does not answer: another takes its place, and goes by what it went by
+        running.supervisor.signal(signal.SIGUSR1)
     running.supervisor.signal(signal.SIGCONT)
 
     def replaced() -> bool:

@@ -64,6 +64,7 @@ def open_session(control: Control, asked: Asked, *, wrapper: bool, home: str | N
         home=home,
     )
     _tell_ceiling(asked, session)
+    _tell_state(session)
     made = asked.session_id is None
     return Opened(access, session, made, providers=status.get("providers"))
 
@@ -77,6 +78,17 @@ def _tell_ceiling(asked: Asked, session: Mapping[str, Any]) -> None:
             f"session {name} has a ceiling of {usd(ceiling)} already, and keeps it: change it "
             f"with `agentwatch sessions budget {name} USD`"
         )
+
+
+def _tell_state(session: Mapping[str, Any]) -> None:
+    name = session["session_id"]
+    remedy = {
+        "killed": "for another one, leave out --session",
+        "closed": "for another one, leave out --session",
+        "paused": f"go on with `agentwatch sessions resume {name}`",
+    }.get(session.get("state", ""))
+    if remedy is not None:
+        note(f"session {name} is {session['state']}, and every call is refused: {remedy}")
 
 
 def outer_session(environ: Mapping[str, str]) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agentwatch.daemon.handover import Handover
-from agentwatch.daemonfile import FILE_BYTES, config_digest, config_files
+from agentwatch.daemonfile import FILE_BYTES, config_files
 from agentwatch.errors import SettingsError
 from agentwatch.paths import Paths, find_paths
 from agentwatch.pricing import load_book
@@ -57,13 +57,3 @@ def test_a_file_that_is_too_long_or_no_file_is_told(tmp_path: Path) -> None:
     paths.prices_file.mkdir()
     with pytest.raises(SettingsError, match="can't be read"):
         config_files(paths)
-
-
-def test_a_change_of_any_file_changes_the_digest(tmp_path: Path) -> None:
-    paths = paths_of(tmp_path)
-    digests = {config_digest(config_files(paths))}
-    for path in (paths.config_file, paths.prices_file):
-        for text in ("", "a", "ab"):
-            path.write_text(text)
-            digests.add(config_digest(config_files(paths)))
-    assert len(digests) == 7

@@ -179,6 +179,38 @@ print(json.dumps({{"statuses": statuses, "leaked": any(key in data for data in g
 
 
 @linux
+def test_what_a_person_edits_counts_from_the_next_restart_on(
+    guarded: tuple[Daemon, StandinProcess],
+) -> None:
+    daemon, _ = guarded
+    prices = daemon.home / "prices.toml"
+    asked = """
+import http.client
+connection = http.client.HTTPConnection("localhost")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect(os.environ["AGENTWATCH_SOCKET"])
+token = os.environ["AGENTWATCH_SESSION_TOKEN"]
+connection.request("POST", "/v1/restart", headers={"Authorization": "Bearer " + token})
+print(connection.getresponse().status)
+"""
+    try:
+        prices.write_text('[openai."gpt-4o-mini"]\ninput = 1000\noutput = 1000\n')
+        pid = daemon.pid
+        agent = daemon.open(5.0)
+        assert agent.post().status == 200
+        cheap = agent.settled
+        assert wrapped(daemon, asked) == 403
+        assert daemon.pid == pid
+        done = daemon.command("restart")
+        assert done.returncode == 0, done.stderr
+        assert agent.post().status == 200
+        assert agent.settled - cheap > 100 * cheap > 0
+    finally:
+        prices.unlink()
+        assert daemon.command("restart").returncode == 0
+
+
+@linux
 def test_a_daemon_of_its_own_has_no_key_and_no_money(
     guarded: tuple[Daemon, StandinProcess], tmp_path: Path
 ) -> None:
