@@ -72,7 +72,7 @@ def open_session(control: Control, asked: Asked, *, wrapper: bool, home: str | N
 def _tell_ceiling(asked: Asked, session: Mapping[str, Any]) -> None:
     ceiling, name = session.get("budget_usd"), session["session_id"]
     if ceiling is None:
-        note("this session has no ceiling: calls are counted, none is refused (set --budget USD)")
+        note(_without_ceiling(session))
     elif asked.budget_usd is not None and ceiling != asked.budget_usd:
         note(
             f"session {name} has a ceiling of {usd(ceiling)} already, and keeps it: change it "
@@ -89,6 +89,14 @@ def _tell_state(session: Mapping[str, Any]) -> None:
     }.get(session.get("state", ""))
     if remedy is not None:
         note(f"session {name} is {session['state']}, and every call is refused: {remedy}")
+
+
+def _without_ceiling(session: Mapping[str, Any]) -> str:
+    charged = [f"{kind}:{session[kind]}" for kind in ("project", "team") if session.get(kind)]
+    if charged:
+        budgets = " and ".join(charged)
+        return f"this session has no ceiling of its own: only a budget of {budgets} refuses calls"
+    return "this session has no ceiling: calls are counted, none is refused (set --budget USD)"
 
 
 def outer_session(environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -114,6 +122,8 @@ def join_outer(
         if ceiling is None or asked.budget_usd < ceiling:
             body = {"budget_usd": asked.budget_usd}
             control.request("PUT", session_path(session_id, "budget"), body)
+            lowered = f"inside session {session_id} all share its ceiling, which is now"
+            note(f"{lowered} {usd(asked.budget_usd)}, and stays lowered")
         elif asked.budget_usd > ceiling:
             note(f"inside session {session_id} the ceiling stays at {usd(ceiling)}")
     if any(value is not None for value in asked[2:]):

@@ -182,6 +182,14 @@ def test_own_session_is_closed_and_a_given_one_left_open(fake_daemon):
     assert fake_daemon.sessions["mine"]["state"] == "active"
 
 
+@pytest.mark.parametrize("state", ["killed", "closed", "paused"])
+def test_a_session_that_lets_nothing_through_is_joined_in_silence(fake_daemon, state):
+    fake_daemon.agentwatch("run", "--session", "mine", "--", "true")
+    fake_daemon.sessions["mine"]["state"] = state
+    told = fake_daemon.agentwatch("run", "--session", "mine", "--", "true").stderr
+    assert f"session mine is {state}, and every call is refused" in told
+
+
 def test_flags_after_the_command_are_the_commands(fake_daemon):
     done = fake_daemon.agentwatch("run", "--budget", "1", "echo", "--json", "-x", "--", "y")
     assert done.stdout == "--json -x -- y\n"
