@@ -43,6 +43,7 @@ from agentwatch.errors import (
     UsageError,
 )
 from agentwatch.settings import Settings
+from agentwatch.store.store import Written
 
 Answer = dict[str, Any]
 
@@ -259,7 +260,7 @@ class Control:
         raises = ceiling is None or (session.ceiling is not None and ceiling > session.ceiling)
         if asked.inside is not None and raises:
             raise _not_from_inside()
-        await self._store.set_ceiling(session.id, ceiling)
+        await _in_force(self._store.set_ceiling(session.id, ceiling))
         return self._shape(session)
 
     async def change_state(self, asked: Asked) -> Answer:
@@ -267,7 +268,7 @@ class Control:
         session = self._named(asked)
         check_fields(asked.body, ("reason",))
         reason = text(asked.body, "reason") or "asked"
-        await self._store.set_state(session.name, asked.names["verb"], reason[:200])
+        await _in_force(self._store.set_state(session.name, asked.names["verb"], reason[:200]))
         return self._shape(session)
 
     async def events(self, asked: Asked) -> Answer | web.StreamResponse:
@@ -298,7 +299,7 @@ class Control:
         if "monthly_usd" not in asked.body:
             raise UsageError("monthly_usd is missing")
         name = asked.names["budget"]
-        await self._store.set_ceiling(name, money(asked.body, "monthly_usd"))
+        await _in_force(self._store.set_ceiling(name, money(asked.body, "monthly_usd")))
         return budget_shape(self._store.ledger, name, self._store.now())
 
     # ---- before calls that are made elsewhere
@@ -360,6 +361,19 @@ def _not_from_inside() -> Refusal:
         "nothing else: ask the person who started it",
         status=403,
     )
+
+
+async def _in_force(written: Written) -> None:
+    """Wait until what a person told is written down. Raises Refusal where it can't be: it holds
+    all the same, which he is not to doubt."""
+    try:
+        await written
+    except JournalUnavailable as error:
+        raise Refusal(
+            "governance_unavailable",
+            f"this is in force, but would be forgotten if the daemon ended now: {error}",
+            status=503,
+        ) from error
 
 
 def _new_session_id() -> str:

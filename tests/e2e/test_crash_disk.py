@@ -248,6 +248,11 @@ def test_a_full_disk_fail_closed_refuses_and_sends_nothing(
     sent = standin.bill()["requests"]
     refused = agent.post(body=CALL)
     assert (refused.status, refused.denied) == (503, "governance_unavailable")
+    told = daemon.command("sessions", "pause", agent.id)
+    assert told.returncode == 1
+    assert "this is in force, but would be forgotten" in told.stderr
+    assert agent.show()["state"] == "paused"
+    daemon.command("sessions", "resume", agent.id)
     assert standin.bill()["requests"] == sent
     small_disk.free(daemon)
     assert agent.post(body=CALL).status == 200
