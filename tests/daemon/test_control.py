@@ -52,6 +52,7 @@ def test_another_method_is_told_which_one_it_takes() -> None:
 def test_nothing_that_changes_anything_is_done_by_get() -> None:
     for route in _ROUTES:
         changes = route.do.__name__ in {
+            "restart",
             "open_session",
             "set_budget",
             "change_state",
