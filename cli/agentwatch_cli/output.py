@@ -17,6 +17,8 @@ from agentwatch.core.money import parse_usd, usd_short
 
 SCHEMA_VERSION = 1
 LONGEST_TEXT = 2000
+#: what a drawn table has between two columns, at most
+_BETWEEN = 3
 
 #: control, format (bidi, zero width), surrogate, private and unassigned characters; line and
 #: paragraph separators
@@ -24,10 +26,15 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class Column(NamedTuple):
-    """One column of a listing: its heading, and whether its cells stand to the right."""
+    """One column of a listing: its heading, and whether its cells stand to the right.
+
+    Where the screen is too narrow, the column with the largest `spare` is left out first; one
+    with 0 never is.
+    """
 
     heading: str
     right: bool = False
+    spare: int = 0
 
 
 def harmless(text: object) -> str:
@@ -77,21 +84,44 @@ def emit_rows(
 def _emit_drawn(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
 
-    Console(highlight=False).print(drawn(columns, cells))
+    console = Console(highlight=False)
+    console.print(drawn(columns, cells, console.width))
 
 
-def drawn(columns: Sequence[Column], cells: Sequence[Sequence[str]], title: str = "") -> Any:
-    """The rich Table of these cells; they are shown as they are, markup included."""
+def drawn(
+    columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int, title: str = ""
+) -> Any:
+    """The rich Table of what `fitting` leaves of these cells; they are shown as they are, markup
+    included, and what is still too wide goes on in a next line: half an id or an amount is none."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    columns, cells = fitting(columns, cells, width)
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
-        table.add_column(column.heading, justify="right" if column.right else "left")
+        justify: Any = "right" if column.right else "left"
+        table.add_column(column.heading, justify=justify, overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def fitting(
+    columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int
+) -> tuple[list[Column], list[list[str]]]:
+    """The columns and cells that a screen of so many characters has room for."""
+    needed = [
+        max(len(column.heading), *(len(row[i]) for row in cells), 0) + _BETWEEN
+        for i, column in enumerate(columns)
+    ]
+    left = list(range(len(columns)))
+    while sum(needed[i] for i in left) > width:
+        first = max(left, key=lambda i: columns[i].spare)
+        if not columns[first].spare:
+            break
+        left.remove(first)
+    return [columns[i] for i in left], [[row[i] for i in left] for row in cells]
 
 
 def aligned(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[str]:
@@ -116,6 +146,9 @@ def say(text: str) -> None:
 
 def note(text: str) -> None:
     """One line of words on stderr: what was done, what is missing, what to do next."""
+    # with `2>&-` there is none, and nobody to tell
+    if sys.stderr is None:
+        return
     sys.stderr.write(f"agentwatch: {harmless(text)}\n")
     sys.stderr.flush()
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agentwatch.keyfile import OWN_PREFIXES
+
 #: variables with a provider's key, or that lead round the proxy: never passed on
 TAKEN_OUT = frozenset(
     {
@@ -132,12 +134,17 @@ def missing_keys(environ: Mapping[str, str], providers: Sequence[str]) -> list[s
         f"{name} is set here, but the daemon has no key for {provider}: calls to it will be "
         f"refused. Hand it over: printenv {name} | agentwatch keys set {provider}"
         for provider, names in _KEY_VARIABLES.items()
-        for name in [next((each for each in names if environ.get(each, "").strip()), None)]
+        for name in [next((each for each in names if _is_foreign(environ.get(each, ""))), None)]
         if name is not None and provider not in providers
     ]
     if not words and not providers:
         words = ["the daemon has no key yet: calls will be refused. agentwatch keys set openai"]
     return words
+
+
+def _is_foreign(value: str) -> bool:
+    """Whether a variable's value may be a provider's key: not where a shell has ours there."""
+    return bool(value.strip()) and not value.strip().startswith(OWN_PREFIXES)
 
 
 def _is_ours(name: str) -> bool:

@@ -49,12 +49,13 @@ def show_top(fetch: Callable[[], Sessions]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    burn = Burn()
-    with _keys() as pressed, Live(console=Console(), screen=True, auto_refresh=False) as live:
+    burn, console = Burn(), Console()
+    with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             rows = burn.rows(fetch(), time.monotonic())
             cells = [[harmless(cell) for cell in row] for row in rows]
-            live.update(drawn(TOP_COLUMNS, cells, title="agentwatch sessions · q quits"))
+            title = "agentwatch sessions · q quits"
+            live.update(drawn(TOP_COLUMNS, cells, console.width, title))
             live.refresh()
             if pressed(EVERY_S) in _QUIT:
                 return

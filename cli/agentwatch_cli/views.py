@@ -14,12 +14,12 @@ SESSION_COLUMNS = [
     Column("session"),
     Column("state"),
     Column("spent", right=True),
-    Column("held", right=True),
+    Column("held", right=True, spare=5),
     Column("ceiling", right=True),
-    Column("left", right=True),
-    Column("calls", right=True),
-    Column("models"),
-    Column("last call", right=True),
+    Column("left", right=True, spare=2),
+    Column("calls", right=True, spare=3),
+    Column("models", spare=6),
+    Column("last call", right=True, spare=4),
 ]
 BUDGET_COLUMNS = [
     Column("budget"),
@@ -29,7 +29,11 @@ BUDGET_COLUMNS = [
     Column("ceiling", right=True),
     Column("left", right=True),
 ]
-TOP_COLUMNS = [*SESSION_COLUMNS[:-1], Column("$/min", right=True), Column("full in", right=True)]
+TOP_COLUMNS = [
+    *SESSION_COLUMNS[:-1],
+    Column("$/min", right=True, spare=1),
+    Column("full in", right=True, spare=4),
+]
 
 
 def session_row(session: Session, now: float) -> list[object]:

@@ -47,7 +47,21 @@ def test_a_key_is_asked_for_unseen_on_a_terminal(
 
 
 def test_a_key_can_not_be_given_as_an_argument(file: KeyFile) -> None:
-    assert type_in("set", "openai", CANARY).exit_code == 2
+    done = type_in("set", "openai", CANARY)
+    assert isinstance(done.exception, UsageError)
+    assert CANARY not in done.output + str(done.exception)
+    assert not file.path.exists()
+
+
+def test_what_comes_after_keys_set_finds_a_daemon_that_knows_the_key(
+    file: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([[], [], ["openai"]])
+    monkeypatch.setattr(
+        "agentwatch_cli.launch.status", lambda settings: {"providers": next(answers)}
+    )
+    assert type_in("set", "openai", text=CANARY).exit_code == 0
+    assert next(answers, "asked until it knew") == "asked until it knew"
 
 
 def test_two_lines_are_no_key(file: KeyFile) -> None:

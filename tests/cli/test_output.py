@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentwatch_cli.output import Column, aligned, drawn, emit_json, emit_rows, harmless, note, usd
+from agentwatch_cli.output import (
+    Column,
+    aligned,
+    drawn,
+    emit_json,
+    emit_rows,
+    fitting,
+    harmless,
+    note,
+    usd,
+)
+from agentwatch_cli.views import SESSION_COLUMNS
 
 COLUMNS = [Column("name"), Column("cost", right=True)]
 
@@ -44,8 +56,49 @@ def test_rich_markup_in_a_name_is_shown_not_obeyed():
 
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(drawn(COLUMNS, [["[red]x[/red][link=http://evil]", "$1"]]))
+        console.print(drawn(COLUMNS, [["[red]x[/red][link=http://evil]", "$1"]], 80))
     assert "[red]x[/red][link=http://evil]" in capture.get()
+
+
+@pytest.mark.parametrize("columns", [30, 45, 60, 80, 120])
+def test_no_screen_is_too_narrow_for_an_id_and_what_it_spent(columns):
+    from rich.console import Console
+
+    session_id, spent = "s-20261123-191242-c23f31", "$0.4149"
+    row = [
+        session_id,
+        "exhausted",
+        spent,
+        "$0.00",
+        "$2.00",
+        "$0.00",
+        "1,234",
+        "gpt-4o",
+        "59 min ago",
+    ]
+    console = Console(width=columns)
+    with console.capture() as capture:
+        console.print(drawn(SESSION_COLUMNS, [row], columns))
+    lines = capture.get().splitlines()
+    assert "…" not in capture.get()
+    assert max(map(len, lines)) <= columns
+    if columns >= 60:
+        assert any(session_id in line and spent in line for line in lines)
+
+
+def test_a_wide_screen_shows_every_column():
+    assert fitting(COLUMNS, [["a", "$1"]], 200)[0] == COLUMNS
+
+
+def test_the_most_spare_column_goes_first_and_a_needed_one_never():
+    columns = [Column("id"), Column("b", spare=1), Column("c", spare=2)]
+    assert fitting(columns, [["x" * 9, "y", "z"]], 17) == (columns[:2], [["x" * 9, "y"]])
+    assert fitting(columns, [["x" * 9, "y", "z"]], 1) == (columns[:1], [["x" * 9]])
+
+
+def test_without_stderr_a_note_is_no_failure(monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    note("nobody reads this")
 
 
 def test_json_has_its_version_and_is_ascii(capsys):

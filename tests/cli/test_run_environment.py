@@ -156,6 +156,11 @@ def test_a_key_that_only_the_shell_has_is_told_before_the_program_fails_for_it()
     assert len(missing_keys({"GOOGLE_API_KEY": "k", "GEMINI_API_KEY": "k"}, ["openai"])) == 1
 
 
+def test_a_token_of_ours_in_a_shell_is_not_taken_for_the_users_key():
+    inside = {"ANTHROPIC_API_KEY": "aws_token", "OPENAI_API_KEY": "awk_key"}
+    assert missing_keys(inside, ["groq"]) == []
+
+
 def test_a_daemon_without_any_key_is_told():
     (words,) = missing_keys({}, [])
     assert "agentwatch keys set openai" in words

@@ -48,6 +48,13 @@ def test_an_empty_listing_is_no_error_and_says_what_to_do(fake_daemon):
     assert "agentwatch run" in done.stderr
 
 
+def test_a_slip_in_the_configuration_keeps_nobody_from_stopping_a_session(two):
+    (two.home / "config.toml").write_text("prot = 4141\n")
+    done = two.agentwatch("sessions", "kill", "first")
+    assert (done.returncode, two.sessions["first"]["state"]) == (0, "killed")
+    assert "unknown key 'prot'" in done.stderr
+
+
 def test_show_tells_one_session(two):
     done = two.agentwatch("sessions", "show", "first")
     assert "remaining   $2.00" in done.stdout

@@ -3,12 +3,14 @@ time when an AgentWatch key is issued."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
 from agentwatch_cli.output import Column, emit_json, emit_rows, note
 
 if TYPE_CHECKING:
@@ -18,11 +20,15 @@ _STDIN_MAX_CHARS = 8_192
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
+#: how long a daemon may take to see that the key file changed, and how often it is asked
+_SEEN_WITHIN_S = 3.0
+_ASK_EVERY_S = 0.1
+
 
 def register(app: typer.Typer) -> None:
     """Add the group to the application."""
     keys = typer.Typer(no_args_is_help=True, help="Provider keys and AgentWatch keys.")
-    keys.command("set")(set_key)
+    keys.command("set", context_settings={"allow_extra_args": True})(set_key)
     keys.command()(issue)
     keys.command("ls")(ls)
     keys.command()(rm)
@@ -42,12 +48,31 @@ def _refuse_inside() -> None:
     refuse_inside("change keys")
 
 
-def set_key(name: Name) -> None:
+def set_key(context: typer.Context, name: Name) -> None:
     """Keep the key of provider NAME; it is read from standard input, or asked for unseen."""
     _refuse_inside()
+    if context.args:
+        raise UsageError(
+            "a key is not given as an argument, where others can read it and the shell keeps it: "
+            f"`agentwatch keys set {name}` asks for it, or reads it from standard input"
+        )
     file = _file()
     file.set_provider(name, _read_value(name), time.time())
-    note(f"the key of {name} is kept in {file.path}; a running daemon uses it from now on")
+    _await_daemon(name)
+    note(f"the key of {name} is kept in {file.path}; a running daemon uses it within a second")
+
+
+def _await_daemon(name: str) -> None:
+    """Return once a daemon that runs knows a key of this provider: what is typed next may call."""
+    from agentwatch.settings import load_settings
+    from agentwatch_cli import launch
+
+    settings, deadline = load_settings(), time.monotonic() + _SEEN_WITHIN_S
+    with contextlib.suppress(DaemonUnavailable):
+        while time.monotonic() < deadline:
+            if name in launch.status(settings).get("providers", ()):
+                return
+            time.sleep(_ASK_EVERY_S)
 
 
 def _read_value(name: str) -> str:
@@ -90,8 +115,6 @@ def _day(seconds: float) -> str:
 
 def rm(name: Name) -> None:
     """Forget the key called NAME."""
-    from agentwatch.errors import AgentWatchError
-
     _refuse_inside()
     if not _file().remove(name):
         raise AgentWatchError(f"there is no key {name!r}: `agentwatch keys ls` shows them")

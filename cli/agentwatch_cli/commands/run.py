@@ -82,7 +82,12 @@ def run(
     ] = None,
     project: Annotated[str | None, typer.Option(help="Charge this project as well.")] = None,
     team: Annotated[str | None, typer.Option(help="Charge this team as well.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="How the ceiling is kept.")] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="Refuse what might pass the ceiling; refuse once it is passed; count only."
+        ),
+    ] = None,
     on_exceeded: Annotated[
         OnExceeded, typer.Option(help="Refuse calls only, or end CMD as well.")
     ] = OnExceeded.block,
@@ -152,9 +157,12 @@ def _run(command: Sequence[str], asked: Any, options: Options) -> int:
 
     if options.report is not None:
         form_of(options.report)
+        _check_folder(Path(options.report))
     _check_command(command[0])
     settings = load_settings()
     opened, control = _open(settings, asked)
+    if opened.before.get("state") == "killed":
+        return STOPPED_BY_US
     try:
         argv, variables = _prepared(command, opened, settings)
         wrapped = WrappedCommand(argv, variables, grace_s=settings.run.kill_grace_s)
@@ -163,6 +171,12 @@ def _run(command: Sequence[str], asked: Any, options: Options) -> int:
         _abandon(control, opened)
         raise
     return _follow(wrapped, control, opened, options)
+
+
+def _check_folder(report: Path) -> None:
+    """Tell a report that can't be written before money is spent on it."""
+    if not os.access(report.parent, os.W_OK | os.X_OK):
+        raise AgentWatchError(f"--report {harmless(report)}: its folder can't be written to")
 
 
 def _check_command(name: str) -> None:
