@@ -47,6 +47,25 @@ def nanos(usd: object) -> int:
     return parse_usd(repr(usd), "an answer")
 
 
+def hold_of(daemon: Daemon, body: dict[str, Any]) -> int:
+    """Nanos that this chat is held at with the limit that it asks for.
+
+    A refusal names the least that would be let through. With small limits that is all of the
+    call, so two of them tell what its input is held at and what one more token is.
+    """
+    *before, last = body["messages"]
+    # the input's bound counts the bytes of the limit, too
+    padding = "x" * (len(str(body["max_tokens"])) - len("100"))
+    padded = {**body, "messages": [*before, {**last, "content": last["content"] + padding}]}
+    small, more = (_asked(daemon, {**padded, "max_tokens": limit}) for limit in (100, 200))
+    return small + (body["max_tokens"] - 100) * (more - small) // 100
+
+
+def _asked(daemon: Daemon, body: dict[str, Any]) -> int:
+    told = daemon.open(0.0000001).post(body=body).json["error"]["message"]
+    return nanos(float(told.split("asked $")[1].split(" ")[0]))
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=PATIENCE_S)

@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 import pytest
-from harness import Agent, Daemon, Reply, chat, nanos, wait_until
+from harness import Agent, Daemon, Reply, chat, hold_of, nanos, wait_until
 
 from agentwatch.standin.process import StandinProcess
 
@@ -27,18 +27,11 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def price_of_one(daemon: Daemon, body: dict[str, Any]) -> int:
-    """Nanos that this call is held at, as a refusal tells it."""
-    agent = daemon.open(0.0000001)
-    told = agent.post(body=body).json["error"]["message"]
-    return nanos(float(told.split("asked $")[1].split(" ")[0]))
-
-
 def money_for(count: int, daemon: Daemon, body: dict[str, Any]) -> int:
     """Nanos that pay for so many of these calls, and for no part of one more."""
     one = daemon.open(None)
     one.post(body=body)
-    return price_of_one(daemon, body) + (count - 1) * one.settled
+    return hold_of(daemon, body) + (count - 1) * one.settled
 
 
 def waiting(daemon: Daemon, count: int) -> None:
@@ -124,7 +117,7 @@ def busy(
 ) -> Iterator[tuple[Agent, Callable[..., Future[Reply]]]]:
     """A session whose money is held by one call, and a way to ask for more of it."""
     body = chat("tokens=10", **FIXED)
-    each = price_of_one(daemon, body)
+    each = hold_of(daemon, body)
     agent = daemon.open(usd(each * 3 // 2))
     first = agent.begin(body=chat("tokens=10 head_delay=300", **FIXED))
     out(daemon, 1)
@@ -199,7 +192,7 @@ def test_a_later_small_call_starves_an_earlier_big_one(
     small = chat("tokens=5 head_delay=0.5", model="gpt-4", max_tokens=400)
     big = chat("tokens=7", model="gpt-4", max_tokens=1_700)
     # room for four small ones and for half of the big one
-    agent = daemon.open(usd(4 * price_of_one(daemon, small) + price_of_one(daemon, big) // 2))
+    agent = daemon.open(usd(4 * hold_of(daemon, small) + hold_of(daemon, big) // 2))
     first = [pool.submit(agent.post, body=small) for _ in range(4)]
     out(daemon, 4)
     asked = pool.submit(agent.post, body=big)
@@ -213,7 +206,7 @@ def test_a_wait_has_no_end(
     start_daemon: Callable[..., Daemon], standin: StandinProcess, pool: ThreadPoolExecutor
 ) -> None:
     daemon = start_daemon(enforcement_hold_wait_s="1")
-    each = price_of_one(daemon, chat("tokens=10", **FIXED))
+    each = hold_of(daemon, chat("tokens=10", **FIXED))
     agent = daemon.open(usd(each * 3 // 2))
     with agent.begin(body=chat("tokens=10 head_delay=300", **FIXED)):
         out(daemon, 1)

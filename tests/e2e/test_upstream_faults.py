@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 import pytest
-from harness import Agent, Daemon, Reply, chat, nanos, wait_until
+from harness import Agent, Daemon, Reply, chat, hold_of, nanos, wait_until
 
 from agentwatch.standin.process import StandinProcess
 
@@ -24,12 +24,6 @@ HALF_A_HOLD = LIMIT * 60_000 // 2
 
 def _body(directive: str, *, stream: bool = True, **fields: Any) -> dict[str, Any]:
     return chat(directive, model=MODEL, max_tokens=LIMIT, stream=stream, **fields)
-
-
-def _hold_of(daemon: Daemon, body: dict[str, Any]) -> int:
-    """Nanos that this call is held at, as a refusal tells it."""
-    told = daemon.open(0.0000001).post(body=body).json["error"]["message"]
-    return nanos(float(told.split("asked $")[1].split(" ")[0]))
 
 
 def _charged(agent: Agent, standin: StandinProcess) -> tuple[int, int]:
@@ -105,7 +99,7 @@ def test_the_line_breaks_before_the_head(
 ) -> None:
     agent, pid = daemon.open(1.0), daemon.pid
     body = _body("reset=before_head", stream=stream)
-    hold = _hold_of(daemon, body)
+    hold = hold_of(daemon, body)
     reply = agent.post(body=body)
     assert reply.status == 502
     settled, billed = _charged(agent, standin)
@@ -119,7 +113,7 @@ def test_in_doubt_can_be_set_to_the_input_alone(
     daemon = start_daemon(enforcement_in_doubt="input")
     agent = daemon.open(1.0)
     body = _body("reset=before_head", stream=False)
-    hold = _hold_of(daemon, body)
+    hold = hold_of(daemon, body)
     agent.post(body=body)
     settled, billed = _charged(agent, standin)
     assert hold // 10 > settled >= billed > 0
@@ -158,7 +152,7 @@ def test_half_a_body_is_charged_as_if_it_were_all(
 ) -> None:
     agent, pid = daemon.open(1.0), daemon.pid
     body = _body(f"tokens=900 size=1 {fault}", stream=False)
-    hold = _hold_of(daemon, body)
+    hold = hold_of(daemon, body)
     agent.post(body=body)
     settled, billed = _charged(agent, standin)
     assert settled == hold >= billed > 0
@@ -209,7 +203,7 @@ def test_a_report_that_can_not_be_meant(
         reply = agent.post("/responses", {**said, "max_output_tokens": LIMIT})
     assert reply.status == 200
     settled, billed = _charged(agent, standin)
-    assert 0 < settled <= _hold_of(daemon, _body(directive))
+    assert 0 < settled <= hold_of(daemon, _body(directive))
     if stream or usage != "small":
         # that a whole answer was of more tokens than it says can't be seen
         assert settled >= billed
@@ -363,7 +357,7 @@ def test_what_is_no_answer_is_charged_as_the_rules_say(
     pid = daemon.pid
     agent = daemon.open(1.0)
     body = _body("", stream=True, user="[[end]]")
-    hold = _hold_of(daemon, body)
+    hold = hold_of(daemon, body)
     reply = agent.post(body=body)
     settled = nanos(agent.at_rest()["settled_usd"])
     assert 0 < settled <= hold
