@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from agentwatch.errors import SettingsError
 from agentwatch_cli import launch
 from agentwatch_cli.commands import daemon
 
@@ -54,6 +55,16 @@ def test_a_day_with_the_daemon(home: Path) -> None:
     down = type_in("down")
     assert down.exit_code == 0
     assert "no daemon is running" in down.stderr
+
+
+def test_a_slip_in_prices_toml_ends_no_daemon_that_serves(home: Path) -> None:
+    type_in("up")
+    first = json.loads(type_in("status", "--json").stdout)
+    (home / "prices.toml").write_text('[openai."gpt-4o"]\ninput = "cheap"\n')
+    done = type_in("restart")
+    assert isinstance(done.exception, SettingsError)
+    assert "prices.toml, line 2" in str(done.exception)
+    assert json.loads(type_in("status", "--json").stdout)["pid"] == first["pid"]
 
 
 def test_status_has_the_contract_s_keys_whether_it_runs_or_not(home: Path) -> None:

@@ -101,9 +101,22 @@ def restart(port: Port = None) -> None:
 
     launch.refuse_inside("restart the daemon")
     settings = _settings(port)
+    _check_prices(settings)
     verb = launch.restart_daemon(settings, __version__)
     about = launch.status(settings)
     note(f"the daemon was {verb}: http://127.0.0.1:{about['port']} (pid {about['pid']})")
+
+
+def _check_prices(settings: Settings) -> None:
+    """Raise SettingsError for what a new process would end of, while the old one still serves."""
+    from agentwatch.pricing import load_book
+    from agentwatch.upstreams import PROVIDERS
+
+    load_book(
+        settings.paths.cache_dir,
+        settings.paths.prices_file,
+        upstreams={name: settings.upstream(name) for name in PROVIDERS},
+    )
 
 
 def status(
