@@ -17,6 +17,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ -]{0,127}", re.ASCII)
 
 #: how many of a session's last prompt sizes are kept
 PROMPT_WINDOW = 5
+#: models that a session's spending is kept by; what it spends on more is "others" (names can be
+#: made up where unknown models have a ceiling price)
+MODELS_KEPT = 100
 #: tokens of a session that open its door; opening it again drops the oldest
 TOKENS_PER_SESSION = 8
 

@@ -84,7 +84,7 @@ class Balances:
             ids = self.ended[entry.hold].accounts
         elif isinstance(entry, e.CeilingSet):
             named = entry.account.startswith("session:")
-            ids = (entry.account if named else acc.month_account(entry.account, entry.at),)
+            ids = (entry.account,) if named else tuple(self._months_from(entry))
         else:
             ids = (acc.session_account(entry.session),)
         return [self.accounts[account_id] for account_id in ids]
@@ -132,8 +132,16 @@ class Balances:
             _settle_state(session)
             return
         self.monthly[entry.account] = entry.ceiling
+        self._open_account(acc.month_account(entry.account, entry.at))
+        for account_id in self._months_from(entry):
+            self.accounts[account_id].ceiling = entry.ceiling
+
+    def _months_from(self, entry: e.CeilingSet) -> list[str]:
+        """A budget's accounts from the entry's month on: a clock that was put back does not leave
+        a later month with the ceiling of before."""
         month = acc.month_account(entry.account, entry.at)
-        self._open_account(month).ceiling = entry.ceiling
+        budget = f"{entry.account}@"
+        return [each for each in self.accounts if each.startswith(budget) and each >= month]
 
     def _state_set(self, entry: e.StateSet) -> None:
         session = self.session(entry.session)
@@ -246,7 +254,10 @@ def _count(session: Session, entry: e.Settled) -> None:
     if entry.input_tokens:
         session.prompt_tokens_window.append(entry.input_tokens)
         del session.prompt_tokens_window[: -acc.PROMPT_WINDOW]
-    totals = session.by_model.setdefault(entry.model or "unknown", ModelTotals())
+    model = entry.model or "unknown"
+    if model not in session.by_model and len(session.by_model) >= acc.MODELS_KEPT:
+        model = "others"
+    totals = session.by_model.setdefault(model, ModelTotals())
     totals.calls += 1
     totals.input_tokens += entry.input_tokens
     totals.output_tokens += entry.output_tokens

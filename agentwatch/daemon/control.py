@@ -32,6 +32,7 @@ from agentwatch.daemon.shapes import (
     budget_shape,
     budgets_shape,
     session_shape,
+    sessions_shape,
 )
 from agentwatch.errors import (
     AgentWatchError,
@@ -243,8 +244,7 @@ class Control:
 
     async def sessions(self, asked: Asked) -> Answer:
         """All sessions, the newest last."""
-        found = sorted(self._store.ledger.sessions.values(), key=lambda each: each.opened_at)
-        return {"sessions": [self._shape(session) for session in found]}
+        return {"sessions": await sessions_shape(self._store.ledger, self._store.now())}
 
     async def session(self, asked: Asked) -> Answer:
         """One session."""

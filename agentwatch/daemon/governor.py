@@ -167,7 +167,7 @@ class Governor:
         try:
             await self._until_written(session, written)
             failpoints.at("after_written")
-            await relay.fly(flight, verdict.limit, lambda: session.room)
+            await relay.fly(flight, verdict.limit, lambda: self._left(session))
         except asyncio.CancelledError:
             _refuse_if_killed(flight)
             raise
@@ -235,6 +235,12 @@ class Governor:
             return quoted
         price = priced(call.ask, self.book)
         return quote_for(call.ask, price, auto_tier, counted + call.ask.input_overhead)
+
+    def _left(self, session: Session) -> int | None:
+        """What the session's next call could be given, in nanos; None: nothing bounds it."""
+        ledger, charged = self.store.ledger, acc.charged_accounts(session, self.store.now())
+        frees = (ledger.account(account_id).free for account_id in charged)
+        return min((free for free in frees if free is not None), default=None)
 
     # ---- a journal that can't be written
 

@@ -54,6 +54,8 @@ KEYS_CHECK_S = 0.5
 PRICES_CHECK_S = 600.0
 #: sysexits' EX_CONFIG: starting again would fail again
 EXIT_CONFIG = 78
+#: what calls that are ended at the stop may take to say so; within the supervisor's margin
+LAST_WORDS_S = 2.5
 #: the supervisor is to read the configuration again, and start another process
 EXIT_REREAD = 75
 
@@ -202,7 +204,7 @@ class Daemon:
             door.pre_shutdown()
         await self._tasks.wait(grace_s)
         self._governor.stop()
-        await self._tasks.end(5.0)
+        await self._tasks.end(LAST_WORDS_S)
         for door in self._doors:
             await door.shutdown(1.0)
 

@@ -30,7 +30,8 @@ WHOLE_LIMIT = 32 << 20
 #: the last word to a client may take so long
 LAST_WORD_S = 2.0
 
-Room = Callable[[], int | None]
+#: what the session has left, in nanos; None: nothing bounds it
+Left = Callable[[], int | None]
 
 
 class ClientGone(Exception):
@@ -95,7 +96,7 @@ class Relay:
             return
         await self._copy(answer, {"x-agentwatch-session-id": self._call.session_id})
 
-    async def fly(self, flight: Flight, limit: int | None, room: Room) -> None:
+    async def fly(self, flight: Flight, limit: int | None, left: Left) -> None:
         """A call that is paid for. When this returns the flight is settled or voided."""
         headers = _headers(flight, limit)
         answer: Answer | None = None
@@ -108,7 +109,7 @@ class Relay:
             elif answer.is_stream:
                 await self._stream(flight, answer, headers)
             else:
-                await self._whole(flight, answer, headers, room)
+                await self._whole(flight, answer, headers, left)
         except NotSent as error:
             flight.void("never sent")
             await self._answer_badly(str(error), headers)
@@ -154,7 +155,7 @@ class Relay:
             answer.abort()
 
     async def _whole(
-        self, flight: Flight, answer: Answer, headers: dict[str, str], room: Room
+        self, flight: Flight, answer: Answer, headers: dict[str, str], left: Left
     ) -> None:
         meter = self._call.request.meter(streamed=False)
         unpack = _Unpack(answer, meter)
@@ -175,9 +176,9 @@ class Relay:
             await self._finish()
             return
         headers["x-agentwatch-cost-usd"] = usd_text(cost)
-        left = room()
-        if left is not None:
-            headers["x-agentwatch-remaining-usd"] = usd_text(max(0, left))
+        remaining = left()
+        if remaining is not None:
+            headers["x-agentwatch-remaining-usd"] = usd_text(max(0, remaining))
         await self._client.whole(answer.status, _merged(answer, headers), bytes(kept))
 
     async def _stream(self, flight: Flight, answer: Answer, headers: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from agentwatch.core.accounts import Account, Session, month_account
@@ -9,6 +10,9 @@ from agentwatch.core.ledger import Ledger
 from agentwatch.core.money import to_usd
 
 SCHEMA_VERSION = 1
+
+#: sessions that are put into a listing before others get their turn
+SHAPED_AT_ONCE = 200
 
 
 def session_shape(session: Session, at: float) -> dict[str, Any]:
@@ -46,6 +50,17 @@ def session_shape(session: Session, at: float) -> dict[str, Any]:
         "last_call_at": session.last_call_at,
         "expires_at": session.expires_at,
     }
+
+
+async def sessions_shape(ledger: Ledger, at: float) -> list[dict[str, Any]]:
+    """Every session, the newest last. Others get their turn in between: there may be thousands."""
+    found = sorted(ledger.sessions.values(), key=lambda each: each.opened_at)
+    shaped = []
+    for number, session in enumerate(found, 1):
+        shaped.append(session_shape(session, at))
+        if number % SHAPED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return shaped
 
 
 def budgets_shape(ledger: Ledger, at: float) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ YOUNG_S = 1.0
 #: one that had begun to serve was killed: it counts for so many at most, as calls wait for the next
 MOST_AFTER_SERVING = 2
 #: given to the process beyond its own grace, before it is killed
-STOP_MARGIN_S = 3.0
+STOP_MARGIN_S = 8.0
 #: so many failures before the first readiness, and the start has failed
 START_TRIES = 3
 

@@ -37,7 +37,7 @@ class Tasks:
         for task in list(self._running):
             task.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=5.0)
+            await asyncio.wait(self._running, timeout=1.0)
 
     def __len__(self) -> int:
         return len(self._running)

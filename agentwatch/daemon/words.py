@@ -14,6 +14,12 @@ def exceeded(ledger: Ledger, session: Session, verdict: Refused) -> str:
     ceiling = account.ceiling or 0
     total = account.settled + account.held + verdict.nanos
     whose = f"session {session.name}" if account is session else _budget(verdict.account)
+    if total <= ceiling:
+        return (
+            f"AgentWatch: the budget of {whose} can't bound this call: it sets no output limit, "
+            "its model has none that is known, and clamp = false forbids to put one in. To go on: "
+            "set max_tokens in the request"
+        )
     return (
         f"AgentWatch: the budget of {whose} does not allow this call: "
         f"spent ${usd_text(account.settled)} + held ${usd_text(account.held)} "

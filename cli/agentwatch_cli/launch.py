@@ -28,7 +28,7 @@ from agentwatch_cli.output import harmless
 
 START_LIMIT_S = 15.0
 #: beyond the daemon's own grace, until it is killed
-STOP_MARGIN_S = 6.0
+STOP_MARGIN_S = 12.0
 KILL_LIMIT_S = 5.0
 LOG_MAX_BYTES = 10_000_000
 _ASK_TIMEOUT_S = 5.0

@@ -1,9 +1,10 @@
 """The fold of entries to balances, and what it refuses to follow."""
 
+import msgspec
 import pytest
 
 from agentwatch.core import entries as e
-from agentwatch.core.accounts import PROMPT_WINDOW, TOKENS_PER_SESSION, Account
+from agentwatch.core.accounts import MODELS_KEPT, PROMPT_WINDOW, TOKENS_PER_SESSION, Account
 from agentwatch.core.fold import REMEMBERED_ENDS, Balances
 from agentwatch.errors import LedgerError, UnknownAccount, UnknownHold
 
@@ -186,3 +187,24 @@ def test_every_entry_tells_which_accounts_it_touched() -> None:
     ):
         balances.apply(entry)
         assert tuple(account.id for account in balances.touched(entry)) == touched
+
+
+def test_a_budget_set_by_a_clock_that_was_put_back_counts_for_the_months_that_are_there() -> None:
+    balances = Balances()
+    balances.apply(e.CeilingSet(at=FEB, account="team:t", ceiling=10))
+    earlier = e.CeilingSet(at=JAN, account="team:t", ceiling=4)
+    balances.apply(earlier)
+    assert balances.account("team:t@2026-01").ceiling == 4
+    assert balances.account("team:t@2026-02").ceiling == 4
+    assert len(balances.touched(earlier)) == 2
+
+
+def test_made_up_models_do_not_make_a_session_grow_without_end() -> None:
+    balances = fold()
+    for number in range(3 * MODELS_KEPT):
+        balances.apply(held(f"h{number}", iteration=number + 1))
+        entry = settled(f"h{number}")
+        balances.apply(msgspec.structs.replace(entry, model=f"made-up-{number}"))
+    by_model = balances.session("s").by_model
+    assert len(by_model) == MODELS_KEPT + 1
+    assert by_model["others"].calls == 2 * MODELS_KEPT
