@@ -199,6 +199,8 @@ class Supervisor:
         self._replacing = False
         self._kill_at: float | None = None
         self._ever_ready = False
+        #: what was handed over before the configuration was read again; None once it has served
+        self._before: Handover | None = None
         self._died_young = 0
         self._failed_starts = 0
 
@@ -258,6 +260,7 @@ class Supervisor:
     def _serves(self, child: Child) -> None:
         self._ever_ready = True
         self._failed_starts = 0
+        self._before = None
         logger.info("serving: pid %d, port %d", child.pid, self._listening.port)
         self._plan.on_ready(child.pid)
         notify_systemd("READY=1")
@@ -287,8 +290,14 @@ class Supervisor:
             logger.info(
                 "the serving process %d is replaced, the configuration read again", child.pid
             )
-            self._plan = replace(self._plan, handover=self._plan.reread(self._plan.handover))
+            self._before = self._plan.handover
+            self._plan = replace(self._plan, handover=self._plan.reread(self._before))
             self._replacing = True
+            return None
+        if status == EXIT_CONFIG and self._before is not None:
+            logger.error("the configuration that was read again is wrong: the one before it counts")
+            self._plan = replace(self._plan, handover=self._before)
+            self._before = None
             return None
         if status in (EXIT_DONE, EXIT_CONFIG):
             logger.info(

@@ -21,10 +21,10 @@ from agentwatch.daemonfile import (
     lock_held,
     read_running,
 )
-from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
-from agentwatch.settings import Settings
+from agentwatch.errors import AgentWatchError, DaemonUnavailable, SettingsError, UsageError
+from agentwatch.settings import Settings, load_settings
 from agentwatch_cli.client import Control
-from agentwatch_cli.output import harmless
+from agentwatch_cli.output import harmless, note
 
 START_LIMIT_S = 15.0
 #: beyond the daemon's own grace, until it is killed
@@ -35,6 +35,17 @@ _ASK_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _TOLD_LIMIT_S = 1.0
 _FOR_PEOPLE = "agentwatch: "
+
+
+def settings_anyway() -> Settings:
+    """The settings, for who looks at what runs, or stops it: a slip in config.toml keeps nobody
+    from that. One in a variable may mean another home, and raises SettingsError."""
+    try:
+        return load_settings()
+    except SettingsError as error:
+        settings = load_settings(read=lambda path: b"")
+        note(str(error))
+        return settings
 
 
 def daemon_command(settings: Settings) -> list[str]:

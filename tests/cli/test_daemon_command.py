@@ -150,3 +150,13 @@ def test_the_commands_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_slip_in_the_configuration_keeps_nobody_from_looking_and_stopping(home: Path) -> None:
+    assert type_in("up").exit_code == 0
+    (home / "config.toml").write_text("prot = 1\n")
+    looked = type_in("status", "--json")
+    assert (looked.exit_code, json.loads(looked.stdout)["running"]) == (0, True)
+    assert "did you mean 'port'" in looked.stderr
+    assert type_in("logs").exit_code == 0
+    assert "has ended" in type_in("down").stderr

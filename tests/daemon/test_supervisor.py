@@ -149,6 +149,8 @@ def test_the_key_is_in_nobody_s_environment_or_arguments(home: Home) -> None:
         # where it is not dumpable, only root may look at all
         with contextlib.suppress(PermissionError):
             assert CANARY.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+    # daemon.json is written anew when it serves: no half of it may be there when it is read
+    eventually(lambda: (r := read_running(home.path("daemon.json"))) and r.serving)
     files = [path for path in home.path("").iterdir() if path.is_file()]
     assert files and not any(CANARY.encode() in path.read_bytes() for path in files)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Agent, Daemon, chat, environment, nanos
+from harness import Agent, Daemon, chat, environment, nanos, wait_until
 
 from agentwatch.standin.process import StandinProcess
 
@@ -199,12 +199,20 @@ print(connection.getresponse().status)
         agent = daemon.open(5.0)
         assert agent.post().status == 200
         cheap = agent.settled
+        kept = prices.read_text()
+        prices.write_text("[openai")
+        daemon.call("POST", "/v1/restart")
+        wait_until(lambda: daemon.pid != pid)
+        assert agent.post().status == 200
+        assert "is wrong: the one before it counts" in daemon.log
+        cheap, pid = agent.settled - cheap, daemon.pid
+        prices.write_text(kept)
         assert wrapped(daemon, asked) == 403
         assert daemon.pid == pid
         done = daemon.command("restart")
         assert done.returncode == 0, done.stderr
         assert agent.post().status == 200
-        assert agent.settled - cheap > 100 * cheap > 0
+        assert agent.settled > 100 * cheap > 0
     finally:
         prices.unlink()
         assert daemon.command("restart").returncode == 0

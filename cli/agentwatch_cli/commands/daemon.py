@@ -86,7 +86,7 @@ def down() -> None:
     from agentwatch_cli import launch
 
     launch.refuse_inside("end the daemon")
-    ended = launch.stop_daemon(_settings())
+    ended = launch.stop_daemon(launch.settings_anyway())
     note("the daemon has ended" if ended else "no daemon is running")
 
 
@@ -126,7 +126,7 @@ def status(
     from agentwatch.errors import DaemonUnavailable
     from agentwatch_cli import launch
 
-    settings = _settings()
+    settings = launch.settings_anyway()
     try:
         about = {**NOT_RUNNING, **launch.status(settings), "running": True}
     except DaemonUnavailable as error:
@@ -178,7 +178,9 @@ def logs(
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="The last so many.")] = 50,
 ) -> None:
     """Show the daemon's log."""
-    path = _settings().paths.log
+    from agentwatch_cli import launch
+
+    path = launch.settings_anyway().paths.log
     if not path.exists() and not follow:
         note(f"there is no log yet ({path})")
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agentwatch.errors import AgentWatchError, SettingsError, UsageError
+from agentwatch.errors import AgentWatchError, UsageError
 from agentwatch_cli.output import emit_json, emit_rows, note, say, usd
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -37,17 +37,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _control() -> Any:
-    from agentwatch.settings import load_settings
     from agentwatch_cli.client import Control
+    from agentwatch_cli.launch import settings_anyway
 
-    try:
-        return Control(load_settings())
-    except SettingsError as error:
-        # a slip in config.toml keeps nobody from stopping what runs; one in a variable may mean
-        # another home, and raises here too
-        settings = load_settings(read=lambda path: b"")
-        note(str(error))
-        return Control(settings)
+    return Control(settings_anyway())
 
 
 def list_sessions(as_json: Json = False) -> None:
