@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -128,6 +129,7 @@ async def _serve(
         governor = Governor(store, book(), ways, keys, settings, tasks, Events())
         daemon = Daemon(governor, spoken, keys, settings, tasks, book, partial(end, EXIT_REREAD))
         await daemon.listen(arguments.port_fd, arguments.socket_fd)
+        _rarely_collect()
         _say_ready(arguments.ready_fd)
         code = await ended
         await daemon.stop(settings.daemon.stop_grace_s)
@@ -231,6 +233,14 @@ class Daemon:
             stale_at = self._governor.book.stale_at
             if stale_at is not None and time.time() >= stale_at:
                 self._governor.book = await asyncio.to_thread(self._book)
+
+
+def _rarely_collect() -> None:
+    """What was loaded stays, so the collector need not look at it again; and calls leave few
+    cycles behind, so it need not look often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

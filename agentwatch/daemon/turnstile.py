@@ -48,11 +48,12 @@ class Turnstile:
         It is called when something changed, in the order in which the callers came; after
         `wait_s` seconds for the last time, with may_wait False. What it raises goes through.
         """
-        waiter = _Waiter(next(self._tickets), charged)
+        ticket = next(self._tickets)
         ahead = next((account for account in charged if self._lines.get(account)), None)
         verdict: T | Waits = Waits(ahead, 0) if ahead is not None else attempt(True)
         if not isinstance(verdict, Waits):
             return verdict
+        waiter = _Waiter(ticket, charged)
         try:
             async with asyncio.timeout(wait_s):
                 while isinstance(verdict, Waits):

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -38,9 +38,20 @@ _encode = msgspec.json.Encoder().encode
 _counter = itertools.count(int.from_bytes(os.urandom(3), "big"))
 
 
+def _random_texts() -> Iterator[str]:
+    """64 random bits at a time, of which the system is asked for many at once."""
+    while True:
+        block = os.urandom(4096).hex()
+        for start in range(0, len(block), 16):
+            yield block[start : start + 16]
+
+
+_randoms = _random_texts()
+
+
 def new_hold_id() -> str:
     """An id that no other hold has: time for the order in the file, random for uniqueness."""
-    return f"h{time.time_ns() // 1_000_000:012x}{next(_counter) & 0xFFFF:04x}{os.urandom(8).hex()}"
+    return f"h{time.time_ns() // 1_000_000:012x}{next(_counter) & 0xFFFF:04x}{next(_randoms)}"
 
 
 class Store:
