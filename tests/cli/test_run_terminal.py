@@ -42,6 +42,32 @@ class Screen:
         head, _, self.seen = self.seen.partition(text)
         return head
 
+    def has_the_shell_in_front(self) -> bool:
+        """Whether the shell itself is at its prompt, reading keys: not a job, and not yet or no
+        longer on its way there (what is typed meanwhile can get lost)."""
+        edits = not termios.tcgetattr(self.fd)[3] & termios.ICANON
+        return edits and os.tcgetpgrp(self.fd) == self.pid
+
+    def wait_until_in_front(self, *, shell: bool, seconds: float = 10) -> bool:
+        """Read on until the shell, or a job of it, is in front; whether it came to that."""
+        deadline = time.monotonic() + seconds
+        while self.has_the_shell_in_front() != shell:
+            if time.monotonic() >= deadline:
+                return False
+            ready, _, _ = select.select([self.fd], [], [], 0.02)
+            if ready:
+                self.seen += os.read(self.fd, 4096).decode("utf-8", "replace")
+        return True
+
+    def fg(self) -> None:
+        """Bring the stopped job to the front, as somebody does who looks at the screen."""
+        assert self.wait_until_in_front(shell=True)
+        for _ in range(3):
+            self.type("fg\n")
+            if self.wait_until_in_front(shell=False, seconds=3):
+                return
+        raise AssertionError(f"no job came to the front: {self.seen!r}")
+
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
@@ -97,9 +123,7 @@ def test_ctrl_z_and_fg_stop_and_go_on(screen, tmp_path):
     screen.wait_for("READY")
     screen.type("\x1a")
     screen.wait_for("Stopped")
-    screen.wait_for("$ ")
-    screen.type("fg\n")
-    time.sleep(0.5)
+    screen.fg()
     screen.type("\n")
     screen.wait_for("WENT ON")
 
@@ -114,7 +138,7 @@ def test_a_program_that_stops_only_itself_gives_the_prompt_back(screen, tmp_path
     screen.type(f"{RUN} {_program(code, tmp_path)}\n")
     screen.wait_for("READY")
     screen.wait_for("Stopped")
-    screen.type("fg\n")
+    screen.fg()
     screen.wait_for("WENT ON")
     screen.wait_for("spent")
 
