@@ -46,6 +46,8 @@ class Connection(RequestHandler):
         self._head_timeout_s = head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._when_gone: list[Callable[[], None]] = []
+        #: it is an event stream, which ends when it is told to
+        self.follows = False
         #: pid and uid of the process at the other end of a Unix socket
         self.peer: tuple[int, int] | None = None
         #: whether that process came out of a wrapped session
@@ -79,6 +81,14 @@ class Connection(RequestHandler):
             do()
         else:
             self._when_gone.append(do)
+
+    def is_busy(self, *, spare_new: bool) -> bool:
+        """Whether a request is being read or answered on it; with `spare_new` also whether it has
+        not had one yet: it was just opened, and its request is on its way."""
+        if self.follows:
+            return False
+        asked = self._current_request is not None or bool(self._messages)
+        return asked or (spare_new and self._request_count == 0)
 
     @property
     def is_closing(self) -> bool:
@@ -136,6 +146,20 @@ class Door(web.Server):
             lingering_time=1.0,
         )
         self._settings = settings
+
+    def close_idle(self, *, spare_new: bool) -> bool:
+        """Close the connections on which nothing goes on; True while something does on others.
+
+        aiohttp's own way closes all of them to what is still to come, bodies half read included.
+        """
+        busy = False
+        for connection in list(self.connections):
+            assert isinstance(connection, Connection)
+            if connection.is_busy(spare_new=spare_new):
+                busy = True
+            else:
+                connection.close()
+        return busy
 
     def __call__(self) -> Connection:
         return Connection(

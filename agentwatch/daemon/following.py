@@ -20,6 +20,7 @@ async def follow(
 ) -> web.StreamResponse:
     """Tell what happens from now on to one session (None: to all), until the connection ends."""
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    connection_of(request).follows = True
     # who follows goes when he likes
     with events.follow(session_id) as follower, contextlib.suppress(ConnectionResetError):
         await answer.prepare(request)

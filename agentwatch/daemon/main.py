@@ -55,6 +55,8 @@ KEYS_CHECK_S = 0.5
 PRICES_CHECK_S = 600.0
 #: sysexits' EX_CONFIG: starting again would fail again
 EXIT_CONFIG = 78
+#: a connection that was just opened may take so long to send its request, when the daemon stops
+NEW_SPARED_S = 0.5
 #: what calls that are ended at the stop may take to say so; within the supervisor's margin
 LAST_WORDS_S = 2.5
 #: the supervisor is to read the configuration again, and start another process
@@ -202,13 +204,20 @@ class Daemon:
             server.close()
         for chore in self._chores:
             chore.cancel()
-        for door in self._doors:
-            door.pre_shutdown()
-        await self._tasks.wait(grace_s)
+        await self._until_idle(grace_s)
         self._governor.stop()
         await self._tasks.end(LAST_WORDS_S)
         for door in self._doors:
             await door.shutdown(1.0)
+
+    async def _until_idle(self, grace_s: float) -> None:
+        """Let end what has begun, be it that a request is only half read."""
+        begun = time.monotonic()
+        while (passed := time.monotonic() - begun) < grace_s:
+            busy = [door.close_idle(spare_new=passed < NEW_SPARED_S) for door in self._doors]
+            if not any(busy) and not self._tasks:
+                return
+            await asyncio.sleep(0.01)
 
     def _handler(self, port: int | None) -> Any:
         proxy, control = self._proxy, self._control
