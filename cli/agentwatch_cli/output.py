@@ -7,7 +7,6 @@ labels come from outside: they pass through `harmless` before they are shown any
 from __future__ import annotations
 
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,8 +150,3 @@ def note(text: str) -> None:
         return
     sys.stderr.write(f"agentwatch: {harmless(text)}\n")
     sys.stderr.flush()
-
-
-def colour_wanted(stream: Any) -> bool:
-    """Whether colour belongs on this stream: a terminal, and the user did not say NO_COLOR."""
-    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")
