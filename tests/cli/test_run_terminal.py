@@ -10,7 +10,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -42,16 +42,19 @@ class Screen:
         head, _, self.seen = self.seen.partition(text)
         return head
 
-    def has_the_shell_in_front(self) -> bool:
-        """Whether the shell itself is at its prompt, reading keys: not a job, and not yet or no
-        longer on its way there (what is typed meanwhile can get lost)."""
-        edits = not termios.tcgetattr(self.fd)[3] & termios.ICANON
-        return edits and os.tcgetpgrp(self.fd) == self.pid
+    def foreground(self) -> int:
+        """The process group that has the terminal."""
+        return os.tcgetpgrp(self.fd)
 
-    def wait_until_in_front(self, *, shell: bool, seconds: float = 10) -> bool:
-        """Read on until the shell, or a job of it, is in front; whether it came to that."""
+    def is_at_its_prompt(self) -> bool:
+        """Whether the shell itself reads keys: it has the terminal, and edits the line."""
+        edits = not termios.tcgetattr(self.fd)[3] & termios.ICANON
+        return edits and self.foreground() == self.pid
+
+    def read_until(self, is_so: Callable[[], bool], seconds: float = 10) -> bool:
+        """Read on until it is so; whether it came to that."""
         deadline = time.monotonic() + seconds
-        while self.has_the_shell_in_front() != shell:
+        while not is_so():
             if time.monotonic() >= deadline:
                 return False
             ready, _, _ = select.select([self.fd], [], [], 0.02)
@@ -59,14 +62,15 @@ class Screen:
                 self.seen += os.read(self.fd, 4096).decode("utf-8", "replace")
         return True
 
-    def fg(self) -> None:
-        """Bring the stopped job to the front, as somebody does who looks at the screen."""
-        assert self.wait_until_in_front(shell=True)
+    def fg(self, job: int) -> None:
+        """Bring this stopped job to the front, as somebody does who looks at the screen: a key
+        that is typed while the shell sets the terminal up can get lost, and is typed again."""
         for _ in range(3):
+            assert self.read_until(self.is_at_its_prompt)
             self.type("fg\n")
-            if self.wait_until_in_front(shell=False, seconds=3):
+            if self.read_until(lambda: self.foreground() == job, seconds=3):
                 return
-        raise AssertionError(f"no job came to the front: {self.seen!r}")
+        raise AssertionError(f"the job did not come to the front: {self.seen!r}")
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -121,9 +125,10 @@ def test_ctrl_z_and_fg_stop_and_go_on(screen, tmp_path):
     code = "print('REA' + 'DY', flush=True)\ninput()\nprint('WENT', 'ON')\n"
     screen.type(f"{RUN} {_program(code, tmp_path)}; echo CODE=$?\n")
     screen.wait_for("READY")
+    job = screen.foreground()
     screen.type("\x1a")
     screen.wait_for("Stopped")
-    screen.fg()
+    screen.fg(job)
     screen.type("\n")
     screen.wait_for("WENT ON")
 
@@ -137,8 +142,9 @@ def test_a_program_that_stops_only_itself_gives_the_prompt_back(screen, tmp_path
     )
     screen.type(f"{RUN} {_program(code, tmp_path)}\n")
     screen.wait_for("READY")
+    job = screen.foreground()
     screen.wait_for("Stopped")
-    screen.fg()
+    screen.fg(job)
     screen.wait_for("WENT ON")
     screen.wait_for("spent")
 
