@@ -20,7 +20,9 @@ from typing import Any, TypeVar
 import openai
 
 from agentwatch.core.money import parse_usd
+from agentwatch.daemon.hygiene import KEY_VARIABLES
 from agentwatch.standin.process import StandinProcess
+from agentwatch.upstreams import PROVIDERS
 
 T = TypeVar("T")
 
@@ -107,9 +109,10 @@ class Agent:
         path: str = "/chat/completions",
         body: Mapping[str, Any] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        base: str = "/openai/v1",
     ) -> Reply:
-        """One request by plain HTTP; `path` is below the SDK's base URL."""
-        sent = self.begin(path, body, headers)
+        """One request by plain HTTP; `path` is below `base`, a provider's prefix here."""
+        sent = self.begin(path, body, headers, base)
         with sent:
             return sent.reply()
 
@@ -118,6 +121,7 @@ class Agent:
         path: str = "/chat/completions",
         body: Mapping[str, Any] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        base: str = "/openai/v1",
     ) -> Sent:
         """Send a request over a socket of its own, and leave the answer unread."""
         raw = body if isinstance(body, bytes) else json.dumps(body or chat()).encode()
@@ -129,7 +133,7 @@ class Agent:
             "Connection": "close",
             **(headers or {}),
         }
-        head = f"POST /openai/v1{path} HTTP/1.1\r\n"
+        head = f"POST {base}{path} HTTP/1.1\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in told.items())
         return Sent(self._daemon.port, head.encode() + b"\r\n" + raw)
 
@@ -305,8 +309,12 @@ def environment(home: Path, standin: StandinProcess, **settings: str) -> dict[st
     ours = {
         "AGENTWATCH_HOME": str(home),
         "AGENTWATCH_PORT": "0",
-        "AGENTWATCH_OPENAI_UPSTREAM": standin.url,
-        "OPENAI_API_KEY": standin.key,
+        **{f"AGENTWATCH_{name.upper()}_UPSTREAM": standin.of(name) for name in PROVIDERS},
+        **{
+            variables[0]: standin.key
+            for name, variables in KEY_VARIABLES.items()
+            if name in PROVIDERS
+        },
         **{f"AGENTWATCH_{name.upper()}": value for name, value in settings.items()},
     }
     return kept | ours

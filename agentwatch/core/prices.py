@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from agentwatch.core.money import price_of, round_up
 from agentwatch.core.price_book import (
     ANY_TIER,
@@ -46,18 +48,19 @@ def cost(price: ModelPrice, usage: Usage, service_tier: str | None = None) -> in
 
     `service_tier` is the one that answered; None: the answer did not say, so the default.
     A cost that the provider states itself is the charge. Usage that contradicts itself is read
-    as dearly as it can be meant. Raises Unpriced.
+    as dearly as it can be meant. Shares of other models are not in it. Raises Unpriced.
     """
     if usage.stated_nanos is not None and usage.stated_nanos >= 0:
         return usage.stated_nanos
     tokens = max(_tokens_scaled(bands, usage) for bands in _billable(price, service_tier))
-    return round_up(tokens) + _tools(price, usage.tool_calls)
+    tokens = -(-tokens * max(1000, usage.uplift_thousandths) // 1000)
+    return round_up(tokens) + _pieces(price, usage.pieces)
 
 
 def billed_input(usage: Usage) -> int:
     """Input tokens of a usage report: what it says, or the sum of the parts where that is more."""
     cached, write, long, audio = _parts(usage)
-    return max(0, usage.input_tokens, cached + write + long, audio)
+    return max(0, usage.input_tokens, cached + write + long, audio, usage.input_media_tokens)
 
 
 def worst_rates(
@@ -195,10 +198,25 @@ def _charged(rates: Rates) -> Rates:
     )
 
 
+@lru_cache(maxsize=4096)
+def _told_apart(rates: Rates) -> Rates:
+    """The rates that are charged where the report tells text from media: each as it is listed,
+    gaps filled by the dearest reading that is known."""
+    text = _charged(replace(rates, input_media=None, cached_media=None, output_media=None))
+    media = text.input if rates.input_media is None else rates.input_media
+    cached = rates.input_media if rates.cached_media is None else rates.cached_media
+    return replace(
+        text,
+        input_media=media,
+        cached_media=text.cached_input if cached is None else cached,
+        output_media=text.output if rates.output_media is None else rates.output_media,
+    )
+
+
 def _tokens_scaled(bands: tuple[Band, ...], usage: Usage) -> int:
     total = billed_input(usage)
     band = [band for band in bands if total > band.above][-1]
-    rates = _charged(band.rates)
+    rates = _told_apart(band.rates) if usage.by_kind else _charged(band.rates)
     return _input_scaled(rates, usage, total) + _output_scaled(rates, usage)
 
 
@@ -207,14 +225,18 @@ def _input_scaled(rates: Rates, usage: Usage, total: int) -> int:
     one that grants no discount for them."""
     cached, write, long, audio = _parts(usage)
     fresh = total - cached - write - long
-    stated = _rooms_scaled(
-        [
-            (fresh, rates.input, rates.input_audio),
-            (cached, rates.cached_input, rates.cached_audio),
-            (write, rates.cache_write, _most(rates.cache_write, rates.input_audio)),
-            (long, rates.cache_write_long, _most(rates.cache_write_long, rates.input_audio)),
-        ],
-        audio,
+    stated = (
+        _by_kind_scaled(rates, usage, total)
+        if usage.by_kind
+        else _rooms_scaled(
+            [
+                (fresh, rates.input, rates.input_audio),
+                (cached, rates.cached_input, rates.cached_audio),
+                (write, rates.cache_write, _most(rates.cache_write, rates.input_audio)),
+                (long, rates.cache_write_long, _most(rates.cache_write_long, rates.input_audio)),
+            ],
+            audio,
+        )
     )
     if total == usage.input_tokens:
         return stated
@@ -222,6 +244,29 @@ def _input_scaled(rates: Rates, usage: Usage, total: int) -> int:
     if audio:
         undiscounted.append(rates.input_audio or 0)
     return max(stated, price_of(max(0, usage.input_tokens), max(undiscounted)))
+
+
+def _by_kind_scaled(rates: Rates, usage: Usage, total: int) -> int:
+    """The sum where text, audio and media are told apart. What does not fit into fresh input was
+    in the cache."""
+    cached, write, long, audio = _parts(usage)
+    media = max(0, usage.input_media_tokens)
+    fresh = total - cached - write - long
+    cached_audio = min(cached, audio, max(usage.cached_audio_tokens, audio - fresh))
+    fresh_audio = min(fresh, audio - cached_audio)
+    room = cached - cached_audio
+    cached_media = min(room, media, max(usage.cached_media_tokens, media - fresh + fresh_audio))
+    fresh_media = min(fresh - fresh_audio, media - cached_media)
+    return (
+        _priced(fresh - fresh_audio - fresh_media, rates.input, "input")
+        + _priced(fresh_audio, rates.input_audio, "input audio")
+        + _priced(fresh_media, rates.input_media, "input media")
+        + _priced(room - cached_media, rates.cached_input, "cached")
+        + _priced(cached_audio, rates.cached_audio, "cached audio")
+        + _priced(cached_media, rates.cached_media, "cached media")
+        + _priced(write, rates.cache_write, "cache write")
+        + _priced(long, rates.cache_write_long, "cache write")
+    )
 
 
 def _rooms_scaled(rooms: list[tuple[int, int | None, int | None]], audio: int) -> int:
@@ -240,19 +285,23 @@ def _rooms_scaled(rooms: list[tuple[int, int | None, int | None]], audio: int) -
 
 
 def _output_scaled(rates: Rates, usage: Usage) -> int:
-    output = max(0, usage.output_tokens, usage.reasoning_tokens, usage.output_audio_tokens)
     audio = max(0, usage.output_audio_tokens)
-    sound = _priced(audio, rates.output_audio, "output audio")
-    return sound + _priced(output - audio, rates.output, "output")
+    media = max(0, usage.output_media_tokens) if usage.by_kind else 0
+    output = max(0, usage.output_tokens, usage.reasoning_tokens, audio + media)
+    return (
+        _priced(audio, rates.output_audio, "output audio")
+        + _priced(media, rates.output_media, "output media")
+        + _priced(output - audio - media, rates.output, "output")
+    )
 
 
-def _tools(price: ModelPrice, calls: dict[str, int]) -> int:
+def _pieces(price: ModelPrice, calls: dict[str, int]) -> int:
     nanos = 0
     for name, count in calls.items():
         if count <= 0:
             continue
         if name not in price.fees:
-            raise Unpriced(f"{price.provider}/{price.model} has no fee for the tool {name[:40]!r}")
+            raise Unpriced(f"{price.provider}/{price.model} has no fee for {name[:40]!r}")
         nanos += count * price.fees[name]
     return nanos
 

@@ -152,9 +152,9 @@ class Governor:
         return None
 
     async def _govern(self, session: Session, call: Call, relay: Relay) -> None:
-        price = priced(call.ask, self.book)
+        prices = priced(call.ask, self.book)
         auto_tier = self._settings.provider(call.ask.provider).auto_tier
-        quoted = quote_for(call.ask, price, auto_tier)
+        quoted = quote_for(call.ask, prices, auto_tier)
         quoted = await self._sharpened(session, call, quoted, auto_tier)
         hold_id = new_hold_id()
         failpoints.at("before_hold")
@@ -233,8 +233,8 @@ class Governor:
         counted = None if text is None else await asyncio.to_thread(tokens.count, text)
         if counted is None or counted + call.ask.input_overhead >= call.ask.input_bound:
             return quoted
-        price = priced(call.ask, self.book)
-        return quote_for(call.ask, price, auto_tier, counted + call.ask.input_overhead)
+        prices = priced(call.ask, self.book)
+        return quote_for(call.ask, prices, auto_tier, counted + call.ask.input_overhead)
 
     def _left(self, session: Session) -> int | None:
         """What the session's next call could be given, in nanos; None: nothing bounds it."""

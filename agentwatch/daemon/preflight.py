@@ -90,8 +90,8 @@ class Preflight:
         UsageError, JournalUnavailable."""
         check_fields(body, _HOLD_FIELDS)
         ask = _ask(body)
-        price = priced(ask, self._governor.book)
-        quoted = quote_for(ask, price, self._settings.provider(ask.provider).auto_tier)
+        prices = priced(ask, self._governor.book)
+        quoted = quote_for(ask, prices, self._settings.provider(ask.provider).auto_tier)
         session_id = text(body, "session_id")
         if not session_id:
             raise UsageError("session_id is missing")

@@ -37,13 +37,18 @@ class Charge(Struct, frozen=True):
     reason: str = ""
 
 
-def priced(ask: Ask, book: PriceBook) -> ModelPrice:
-    """The price of the model that was asked for. Raises Refusal(model_not_priced)."""
-    price = book.find(ask.provider, ask.model)
+def priced(ask: Ask, book: PriceBook) -> tuple[ModelPrice, ...]:
+    """The prices of the model that was asked for and of those that may be billed beside or in
+    place of it. Raises Refusal(model_not_priced)."""
+    return tuple(_find(ask.provider, model, book) for model in (ask.model, *ask.also_models))
+
+
+def _find(provider: str, model: str, book: PriceBook) -> ModelPrice:
+    price = book.find(provider, model)
     if price is None:
         raise Refusal(
             "model_not_priced",
-            f"{ask.provider} model {ask.model[:80]!r} has no known price, so it can't be held to "
+            f"{provider} model {model[:80]!r} has no known price, so it can't be held to "
             "a ceiling: give it one in prices.toml (`agentwatch prices show MODEL` tells where), "
             "or set [prices] unknown_usd_per_mtok",
         )
@@ -51,40 +56,51 @@ def priced(ask: Ask, book: PriceBook) -> ModelPrice:
 
 
 def quote_for(
-    ask: Ask, price: ModelPrice, auto_tier: str | None, input_tokens: int | None = None
+    ask: Ask,
+    prices: tuple[ModelPrice, ...],
+    auto_tier: str | None,
+    input_tokens: int | None = None,
 ) -> Quote:
-    """The request's worst case. `input_tokens`, where they were counted, replace the bound.
+    """The request's worst case by the dearest of the models that may answer it (`priced`).
+    `input_tokens`, where they were counted, replace the bound.
 
     Raises Refusal(model_not_priced) where some part of it has no price or no bound.
     """
     bound = ask.input_bound if input_tokens is None else input_tokens
     if ask.input_by_reference:
-        bound += _window(ask, price)
+        bound += max(_window(price) for price in prices)
     try:
-        tiers = reachable_tiers(price, ask.service_tier, auto_tier)
-        input_rate, output_rate = worst_rates(
-            price,
-            bound,
-            tiers,
-            ask.audio_in,
-            ask.audio_out,
-            ask.has_output,
-            ask.cache_write_long,
-        )
-        fees = sum(_fee(price, name) * count for name, count in ask.tool_calls.items())
+        rates = [_dearest(ask, price, bound, auto_tier) for price in prices]
+        fees = sum(_fee(prices, name) * count for name, count in ask.pieces.items())
     except Unpriced as error:
         raise Refusal("model_not_priced", f"{error}: give it one in prices.toml") from None
     return quote(
         input_bound=bound,
-        input_rate=input_rate,
-        output_rate=output_rate,
+        input_rate=max(first for first, _ in rates),
+        output_rate=max(second for _, second in rates),
         choices=ask.choices,
         asked=ask.output_limit,
-        model_max=price.most_output,
+        model_max=_most_output(prices),
         has_output=ask.has_output,
         extra_output=ask.extra_output,
         fees_nanos=fees,
     )
+
+
+def _dearest(ask: Ask, price: ModelPrice, bound: int, auto_tier: str | None) -> tuple[int, int]:
+    """One model's dearest input and output rate for this request. Raises Unpriced."""
+    tiers = reachable_tiers(price, ask.service_tier, auto_tier)
+    rates = worst_rates(
+        price, bound, tiers, ask.audio_in, ask.audio_out, ask.has_output, ask.cache_write_long
+    )
+    first, second = (-(-rate * ask.uplift_thousandths // 1000) for rate in rates)
+    return first, second
+
+
+def _most_output(prices: tuple[ModelPrice, ...]) -> int | None:
+    """The most that any of them writes; None where one of them has no bound."""
+    limits = [price.most_output for price in prices]
+    return None if None in limits else max(limit for limit in limits if limit is not None)
 
 
 def charge(
@@ -102,38 +118,60 @@ def charge(
         reason = "no usage was reported" if usage is None else "the usage reported is absurd"
         return _estimated(ask, quoted, held, meter, reason, seconds)
     price = book.find(ask.provider, meter.model or ask.model) or book.find(ask.provider, ask.model)
-    nanos = None if price is None else _cost(price, usage, ask, meter)
+    nanos = None if price is None else _cost(price, usage, ask, meter, book)
     model = meter.model if price is not None and meter.model else ask.model
+    read, made = _totals(usage)
     if nanos is None:
-        return Charge(held, "estimate", model, usage.input_tokens, usage.output_tokens, "unpriced")
+        return Charge(held, "estimate", model, read, made, "unpriced")
     if ask.has_output and usage.output_tokens < meter.output_floor:
         reason = "more was streamed than was reported"
         estimated = _estimated(ask, quoted, held, meter, reason, seconds)
         return max(estimated, Charge(nanos, *_tail(estimated)), key=lambda each: each.nanos)
-    return Charge(nanos, "usage", model, billed_input(usage), usage.output_tokens)
+    return Charge(nanos, "usage", model, read, made)
+
+
+def _totals(usage: Usage) -> tuple[int, int]:
+    """Input and output tokens of a call, the shares of other models included."""
+    all_of_it = (usage, *(share.usage for share in usage.shares))
+    return sum(map(billed_input, all_of_it)), sum(each.output_tokens for each in all_of_it)
 
 
 def _is_absurd(usage: Usage, meter: Meter) -> bool:
     """More than any model can handle; or no input at all, which only a call that failed can
     have had."""
-    read = billed_input(usage)
-    return read + usage.output_tokens > ABSURD_TOKENS or (read == 0 and meter.error is None)
+    read, made = _totals(usage)
+    return read + made > ABSURD_TOKENS or (read == 0 and meter.error is None)
 
 
 def _tail(of: Charge) -> tuple[str, str, int, int, str]:
     return of.basis, of.model, of.input_tokens, of.output_tokens, of.reason
 
 
-def _cost(price: ModelPrice, usage: Usage, ask: Ask, meter: Meter) -> int | None:
-    """By the tier that answered; where it does not say, the dearer of the asked and default."""
+def _cost(price: ModelPrice, usage: Usage, ask: Ask, meter: Meter, book: PriceBook) -> int | None:
+    """By the tier that answered; where it does not say, the dearer of the asked and default.
+    None where some part of it has no price."""
     asked = ask.service_tier if ask.service_tier not in (None, "auto") else None
     tiers = {meter.service_tier or DEFAULT_TIER}
     if asked is not None and not meter.service_tier:
         tiers.add(asked)
     try:
-        return max(cost(price, usage, tier) for tier in tiers)
+        shares = [(book.find(ask.provider, share.model), share.usage) for share in usage.shares]
+        return max(
+            cost(price, usage, tier) + sum(_share_cost(other, used, tier) for other, used in shares)
+            for tier in tiers
+        )
     except Unpriced:
         return None
+
+
+def _share_cost(price: ModelPrice | None, usage: Usage, tier: str) -> int:
+    """What another model's share of a call cost; by its default tier where it has no other."""
+    if price is None:
+        raise Unpriced("a model that shared in the call has no price")
+    try:
+        return cost(price, usage, tier)
+    except Unpriced:
+        return cost(price, usage)
 
 
 def _estimated(
@@ -155,17 +193,19 @@ def _worst(ask: Ask, quoted: Quote, output: int) -> int:
     return quoted.worst(-(-output // max(1, ask.choices)))
 
 
-def _window(ask: Ask, price: ModelPrice) -> int:
+def _window(price: ModelPrice) -> int:
     if price.context_window is None:
         raise Refusal(
             "model_not_priced",
             "this request refers to input that is kept at the provider, and the context window "
-            f"of {ask.model[:80]!r} is not known, so its size has no bound: send the input itself",
+            f"of {price.model[:80]!r} is not known, so it has no bound: send the input itself",
         )
     return price.context_window
 
 
-def _fee(price: ModelPrice, name: str) -> int:
-    if name not in price.fees:
-        raise Unpriced(f"the hosted tool {name!r} has no fee for {price.model}")
-    return price.fees[name]
+def _fee(prices: tuple[ModelPrice, ...], name: str) -> int:
+    """The dearest fee of this name, in nanos. Raises Unpriced."""
+    for price in prices:
+        if name not in price.fees:
+            raise Unpriced(f"{name!r} has no fee for {price.model}")
+    return max(price.fees[name] for price in prices)

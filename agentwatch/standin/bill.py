@@ -7,13 +7,12 @@ already has all tokens that were made by then.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
 from msgspec import Struct
-
-from agentwatch.standin import prices
 
 
 class Entry(Struct, kw_only=True):
@@ -23,6 +22,9 @@ class Entry(Struct, kw_only=True):
     method: str
     path: str
     started_at: float
+    #: the provider that was meant, and what it bills for an entry like this one, in nano-USD
+    provider: str | None = None
+    reckon: Callable[[Entry], int] | None = None
     api: str | None = None
     requested_model: str | None = None
     #: the model that answered, which is billed
@@ -37,6 +39,8 @@ class Entry(Struct, kw_only=True):
     cached: int = 0
     written: int = 0
     searches: int = 0
+    #: what only some providers count, by names of their own
+    extra: dict[str, int] = {}
     credential_ok: bool = False
     #: input is billed from the moment when the request was accepted
     accepted: bool = False
@@ -52,22 +56,15 @@ class Entry(Struct, kw_only=True):
     @property
     def nanos(self) -> int:
         """What it cost up to now, in nano-USD."""
-        if not self.accepted or self.model is None:
+        if not self.accepted or self.reckon is None:
             return 0
-        return prices.cost(
-            self.model,
-            self.tier,
-            prompt=self.prompt_tokens,
-            cached=self.cached,
-            written=self.written,
-            output=self.completion_tokens,
-            searches=self.searches,
-        )
+        return self.reckon(self)
 
     def line(self) -> dict[str, Any]:
         """Its row in the bill."""
         return {
             "id": self.id,
+            "provider": self.provider,
             "model": self.model,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -79,8 +76,8 @@ class Entry(Struct, kw_only=True):
 
     def record(self) -> dict[str, Any]:
         """All that is known of it."""
-        known: dict[str, Any] = msgspec.to_builtins(self)
-        return known | {"nanos": self.nanos}
+        names = [name for name in self.__struct_fields__ if name != "reckon"]
+        return {name: getattr(self, name) for name in names} | {"nanos": self.nanos}
 
 
 class Bill:

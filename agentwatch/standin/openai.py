@@ -19,7 +19,7 @@ from agentwatch.standin.bill import Entry
 from agentwatch.standin.openai_chat import ChatVoice, EmbeddingsVoice, TextVoice
 from agentwatch.standin.openai_responses import ResponsesVoice
 from agentwatch.standin.provider import BadRequestError, Call, Plan, Voice
-from agentwatch.standin.script import directive
+from agentwatch.standin.script import Script, directive
 
 _KINDS = {
     401: ("Incorrect API key provided.", "invalid_request_error", "invalid_api_key"),
@@ -99,6 +99,35 @@ class OpenAI:
     def weigh(self, call: Call, density: int) -> int:
         """Tokens of the prompt, what is only referred to included."""
         return _WEIGHERS[call.api](call.body, density) + call.hidden_tokens
+
+    def knows(self, model: str) -> bool:
+        """Whether it is sold, under this name."""
+        return model in prices.MODELS
+
+    def most_output(self, model: str) -> int:
+        """The model's own limit."""
+        return prices.MODELS[model].max_output
+
+    def tier(self, model: str, asked: str | None) -> str:
+        """The tier asked for where the model has it, else "default"."""
+        return prices.tier_of(model, asked)
+
+    def note(self, entry: Entry, call: Call, script: Script) -> None:
+        """Web searches, which only responses make."""
+        entry.searches = script.web_search if call.api == "responses" else 0
+
+    def cost(self, entry: Entry) -> int:
+        """By OpenAI's price page."""
+        assert entry.model is not None
+        return prices.cost(
+            entry.model,
+            entry.tier,
+            prompt=entry.prompt_tokens,
+            cached=entry.cached,
+            written=entry.written,
+            output=entry.completion_tokens,
+            searches=entry.searches,
+        )
 
     def voice(self, call: Call, plan: Plan, entry: Entry) -> Voice:
         """The voice of the API that was called."""

@@ -52,6 +52,10 @@ class StandinProcess:
         """The base URL as OpenAI's SDK takes it."""
         return f"http://127.0.0.1:{self.port}/v1"
 
+    def of(self, provider: str) -> str:
+        """The base URL of one of its providers, as that one's SDK takes it."""
+        return self.url if provider == "openai" else f"http://127.0.0.1:{self.port}/{provider}"
+
     @property
     def pid(self) -> int:
         """The process that serves."""

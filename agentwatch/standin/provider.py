@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from agentwatch.standin import prices, shape, tokens
+from agentwatch.standin import shape, tokens
 from agentwatch.standin.bill import Entry
 from agentwatch.standin.script import ENDLESS, Script
 
@@ -159,6 +159,27 @@ class Provider(Protocol):
         """Tokens of its prompt."""
         ...
 
+    def knows(self, model: str) -> bool:
+        """Whether it has such a model."""
+        ...
+
+    def most_output(self, model: str) -> int:
+        """Most tokens that this model writes in an answer."""
+        ...
+
+    def tier(self, model: str, asked: str | None) -> str:
+        """The service tier that answers where this one is asked for."""
+        ...
+
+    def note(self, entry: Entry, call: Call, script: Script) -> None:
+        """Enter what only this provider bills (searches, long cache writes …), once prompt,
+        cached and written tokens are in the entry."""
+        ...
+
+    def cost(self, entry: Entry) -> int:
+        """What an entry comes to as it stands, in nano-USD, rounded up once."""
+        ...
+
     def voice(self, call: Call, plan: Plan, entry: Entry) -> Voice:
         """The voice for this call's answer."""
         ...
@@ -168,7 +189,7 @@ class Provider(Protocol):
         ...
 
 
-def plan_for(call: Call, script: Script, default_tokens: int) -> Plan:
+def plan_for(call: Call, script: Script, default_tokens: int, most_output: int) -> Plan:
     """What a script makes of a call: its tokens within the limits that hold."""
     calls = _tool_calls(call, script)
     pieces = _pieces(call, script, calls)
@@ -178,7 +199,7 @@ def plan_for(call: Call, script: Script, default_tokens: int) -> Plan:
     if script.endless:
         wanted = ENDLESS
     wanted += script.reasoning
-    most = min(call.limit or ENDLESS, prices.MODELS[call.model].max_output)
+    most = min(call.limit or ENDLESS, most_output)
     made = min(wanted, ENDLESS if script.ignore_limit else most)
     return Plan(
         script=script,

@@ -21,7 +21,6 @@ import zstandard
 from aiohttp import web
 from msgspec import Struct
 
-from agentwatch.standin import prices
 from agentwatch.standin.bill import Bill, Entry
 from agentwatch.standin.line import Line
 from agentwatch.standin.openai import OpenAI
@@ -106,16 +105,17 @@ class Standin:
         script: Script,
         entry: Entry,
     ) -> web.StreamResponse:
-        self._note(entry, call, script)
+        self._note(entry, provider, call, script)
         if script.status is not None or script.redirect is not None:
             return await self._turn_away(provider, script, entry)
         entry.prompt_tokens = provider.weigh(call, script.density)
         entry.cached = min(script.cached, entry.prompt_tokens)
         entry.written = min(script.cache_write, entry.prompt_tokens - entry.cached)
-        entry.searches = script.web_search if call.api == "responses" else 0
+        provider.note(entry, call, script)
         entry.status = 200
         self._bill.accept(entry)
-        plan = plan_for(call, script, self._options.tokens)
+        most = provider.most_output(call.model)
+        plan = plan_for(call, script, self._options.tokens, most)
         voice = provider.voice(call, plan, entry)
         line = Line(request, script)
         headers = {"x-request-id": entry.id, "openai-processing-ms": "1"}
@@ -137,12 +137,13 @@ class Standin:
             response.headers["Retry-After"] = script.retry_after
         return response
 
-    def _note(self, entry: Entry, call: Call, script: Script) -> None:
+    def _note(self, entry: Entry, provider: Provider, call: Call, script: Script) -> None:
+        entry.provider, entry.reckon = provider.name, provider.cost
         entry.api, entry.stream, entry.limit = call.api, call.stream, call.limit
         entry.choices, entry.requested_model = call.made_choices, call.model
         answers = script.answer_model
-        entry.model = answers if answers in prices.MODELS else call.model
-        entry.tier = prices.tier_of(entry.model, script.answer_tier or call.tier)
+        entry.model = answers if answers and provider.knows(answers) else call.model
+        entry.tier = provider.tier(entry.model, script.answer_tier or call.tier)
 
     def _answer(self, entry: Entry, status: int, body: bytes, ended: str) -> web.Response:
         entry.status = status

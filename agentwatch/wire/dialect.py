@@ -50,8 +50,12 @@ class Ask(Struct, kw_only=True):
     cache_write_long: bool = False
     #: the service tier asked for; None: not said
     service_tier: str | None = None
-    #: most that hosted tools may be called, by fee name
-    tool_calls: dict[str, int] = {}
+    #: most that may be billed by the piece (calls of hosted tools …), by fee name
+    pieces: dict[str, int] = {}
+    #: other models that may answer, or be billed beside this one
+    also_models: tuple[str, ...] = ()
+    #: what tokens may cost more than the price list says (a region), in thousandths
+    uplift_thousandths: int = 1000
     stream: bool = False
     #: the thread or lane that the client names, if it does
     thread: str | None = None

@@ -217,7 +217,7 @@ def read_request(
         output_limit=limit,
         choices=_choices(api, fields),
         service_tier=text(fields, "service_tier"),
-        tool_calls=_tool_calls(api, fields, weight),
+        pieces=_tool_calls(api, fields, weight),
         stream=stream,
         thread=_thread(fields, headers),
         cache_write_long=_keeps_long(fields),

@@ -127,7 +127,7 @@ def response_usage(response: _Response, search_fee: str | None) -> Usage | None:
     usage = read_usage(response.usage)
     if usage is None or search_fee is None:
         return usage
-    return msgspec.structs.replace(usage, tool_calls={search_fee: _searches(response)})
+    return msgspec.structs.replace(usage, pieces={search_fee: _searches(response)})
 
 
 def _searches(response: _Response) -> int:

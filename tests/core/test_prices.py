@@ -85,7 +85,7 @@ def test_units_without_a_rate_are_refused_and_never_zero() -> None:
     with pytest.raises(Unpriced):
         cost(priced(), Usage(output_tokens=10, output_audio_tokens=1))
     with pytest.raises(Unpriced):
-        cost(priced(), Usage(tool_calls={"web_search": 1}))
+        cost(priced(), Usage(pieces={"web_search": 1}))
 
 
 def test_a_known_free_model_costs_nothing() -> None:
@@ -110,7 +110,7 @@ def test_a_cache_write_costs_at_least_what_input_costs() -> None:
 
 
 def test_what_the_provider_states_is_the_charge() -> None:
-    usage = Usage(input_tokens=10**6, stated_nanos=77, tool_calls={"unheard_of": 1})
+    usage = Usage(input_tokens=10**6, stated_nanos=77, pieces={"unheard_of": 1})
     assert cost(priced(), usage, "unheard of") == 77
     assert cost(priced(), Usage(input_tokens=1, stated_nanos=0)) == 0
 
@@ -121,8 +121,8 @@ def test_a_negative_stated_cost_is_not_a_gift() -> None:
 
 def test_hosted_tools_cost_their_fee_a_call() -> None:
     price = priced(fees={"web_search": 10_000_000})
-    assert cost(price, Usage(tool_calls={"web_search": 3})) == 30_000_000
-    assert cost(price, Usage(tool_calls={"web_search": -3, "unheard_of": 0})) == 0
+    assert cost(price, Usage(pieces={"web_search": 3})) == 30_000_000
+    assert cost(price, Usage(pieces={"web_search": -3, "unheard_of": 0})) == 0
 
 
 def test_more_cached_than_there_was_input_is_read_the_dearer_way() -> None:
@@ -159,6 +159,50 @@ def test_images_that_cost_more_than_text_make_all_input_cost_so() -> None:
     rates = Rates(input=2 * USD, input_media=5 * USD, output=8 * USD, output_media=30 * USD)
     assert cost(priced(rates), Usage(input_tokens=1, output_tokens=1)) == 35_000
     assert worst_rates(priced(rates), 1) == (5 * USD, 30 * USD)
+
+
+KINDS = Rates(
+    input=2 * USD,
+    cached_input=1 * USD,
+    output=8 * USD,
+    input_audio=10 * USD,
+    cached_audio=3 * USD,
+    input_media=5 * USD,
+    output_media=30 * USD,
+)
+
+
+def test_a_report_that_tells_kinds_apart_is_charged_kind_by_kind() -> None:
+    usage = Usage(
+        input_tokens=100,
+        cached_input_tokens=30,
+        input_audio_tokens=20,
+        cached_audio_tokens=5,
+        input_media_tokens=10,
+        cached_media_tokens=5,
+        output_tokens=10,
+        output_media_tokens=4,
+        by_kind=True,
+    )
+    fresh = (70 - 15 - 5) * 2 + 15 * 10 + 5 * 5
+    cached = 20 * 1 + 5 * 3 + 5 * 5
+    assert cost(priced(KINDS), usage) == (fresh + cached + 6 * 8 + 4 * 30) * 1000
+
+
+def test_media_that_do_not_fit_into_fresh_input_were_in_the_cache() -> None:
+    usage = Usage(
+        input_tokens=10,
+        cached_input_tokens=8,
+        input_audio_tokens=6,
+        input_media_tokens=3,
+        by_kind=True,
+    )
+    assert cost(priced(KINDS), usage) == (2 * 10 + 4 * 3 + 3 * 5 + 1 * 1) * 1000
+
+
+def test_a_regions_surcharge_is_rounded_up_once() -> None:
+    assert cost(priced(), Usage(input_tokens=1, uplift_thousandths=1100)) == 2_200
+    assert cost(priced(), Usage(input_tokens=1, uplift_thousandths=1)) == 2_000
 
 
 def test_a_ceiling_price_holds_in_every_tier() -> None:
@@ -284,12 +328,22 @@ USAGE = st.builds(
     cache_write_tokens=COUNT,
     cache_write_long_tokens=COUNT,
     input_audio_tokens=COUNT,
+    input_media_tokens=COUNT,
+    cached_audio_tokens=COUNT,
+    cached_media_tokens=COUNT,
     output_tokens=COUNT,
     reasoning_tokens=COUNT,
     output_audio_tokens=COUNT,
+    output_media_tokens=COUNT,
+    by_kind=st.booleans(),
 )
 SPARE = st.integers(0, 100)
 TIER = st.sampled_from([None, "default", "priority", "auto"])
+
+
+def made(usage: Usage) -> int:
+    media = max(0, usage.output_audio_tokens) + max(0, usage.output_media_tokens)
+    return max(0, usage.output_tokens, usage.reasoning_tokens, media)
 
 
 @given(PRICES, USAGE, SPARE, TIER)
@@ -297,7 +351,7 @@ def test_no_call_costs_more_than_its_bound(
     price: ModelPrice, usage: Usage, spare: int, tier: str | None
 ) -> None:
     bound = billed_input(usage) + spare
-    limit = max(0, usage.output_tokens, usage.reasoning_tokens, usage.output_audio_tokens)
+    limit = made(usage)
     per_input, per_output = worst_rates(price, bound, reachable_tiers(price, tier), True, True)
     assert cost(price, usage, tier) <= round_up(bound * per_input + limit * per_output)
 
@@ -308,7 +362,7 @@ def test_without_audio_no_call_costs_more_than_its_bound_without_audio(
 ) -> None:
     assume(usage.input_audio_tokens <= 0 and usage.output_audio_tokens <= 0)
     bound = billed_input(usage) + spare
-    limit = max(0, usage.output_tokens, usage.reasoning_tokens)
+    limit = made(usage)
     per_input, per_output = worst_rates(price, bound)
     assert cost(price, usage) <= round_up(bound * per_input + limit * per_output)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workbench import book
 
-from agentwatch.core.usage import Usage
+from agentwatch.core.usage import Share, Usage
 from agentwatch.daemon.quoting import charge, priced, quote_for
 from agentwatch.errors import Refusal
 from agentwatch.wire.dialect import Ask
@@ -66,14 +66,15 @@ def test_an_unknown_model_costs_nothing() -> None:
     with pytest.raises(Refusal) as refused:
         priced(ask, book())
     assert refused.value.reason == "model_not_priced"
-    assert priced(ask, book().with_unknown(10**9)).source == "ceiling price"
+    (price,) = priced(ask, book().with_unknown(10**9))
+    assert price.source == "ceiling price"
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"service_tier": "no-such-tier"},
-        {"tool_calls": {"no_such_tool": 1}},
+        {"pieces": {"no_such_tool": 1}},
         {"audio_in": True},
     ],
 )
@@ -83,15 +84,38 @@ def test_what_has_no_price_is_held_at_nothing(change: dict[str, Any]) -> None:
     assert refused.value.reason == "model_not_priced"
 
 
+def test_the_dearest_of_the_models_that_may_answer_is_held() -> None:
+    dear, both = quoted(asked(model="gpt-4")), quoted(asked(also_models=("gpt-4",)))
+    assert both.worst(500) == dear.worst(500)
+    with pytest.raises(Refusal, match="no-such-model"):
+        quoted(asked(also_models=("no-such-model",)))
+
+
+def test_a_regions_surcharge_is_held_too() -> None:
+    plain, dear = quoted(ASK), quoted(asked(uplift_thousandths=1100))
+    assert dear.worst(500) * 10 == plain.worst(500) * 11
+
+
+def test_what_another_model_did_is_charged_at_its_own_rates() -> None:
+    """Compaction, advisors and fallbacks are outside of a report's totals."""
+    share = Share(model="gpt-4", usage=Usage(input_tokens=100, output_tokens=10))
+    alone = cost(ASK, Told(Usage(input_tokens=100, output_tokens=10)))
+    both = cost(ASK, Told(Usage(input_tokens=100, output_tokens=10, shares=(share,))))
+    assert both.nanos - alone.nanos == 100 * 30_000 + 10 * 60_000
+    assert (both.input_tokens, both.output_tokens) == (200, 20)
+    unknown = Usage(input_tokens=100, shares=(Share(model="no-such", usage=Usage(input_tokens=1)),))
+    assert cost(ASK, Told(unknown)).reason == "unpriced"
+
+
 def test_input_that_is_kept_at_the_provider_is_free() -> None:
-    window = priced(ASK, book()).context_window
+    window = priced(ASK, book())[0].context_window
     assert window
     apart = quoted(asked(input_by_reference=True)).worst(0) - quoted(ASK).worst(0)
     assert apart == window * 2_500
 
 
 def test_a_hosted_tool_is_free() -> None:
-    ask = asked(tool_calls={"web_search": 7})
+    ask = asked(pieces={"web_search": 7})
     fee = book().fee("openai", "web_search")
     assert fee
     assert quoted(ask).worst(0) - quoted(ASK).worst(0) == 7 * fee

@@ -191,7 +191,7 @@ def test_an_embeddings_window_does_not_bound_a_batch_of_them() -> None:
 
 
 def test_hosted_tools_have_the_models_own_fee() -> None:
-    search = Usage(tool_calls={"web_search": 2})
+    search = Usage(pieces={"web_search": 2})
     assert cost(find("gpt-4o"), search) == 20_000_000
     assert cost(find("gemini-3.5-flash", "gemini"), search) == 28_000_000
     assert BOOK.fee("gemini", "web_search") == 35_000_000

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 from agentwatch.standin.bill import Bill, Entry
+from agentwatch.standin.openai import OpenAI
 
 
 def working(bill: Bill, prompt: int = 100) -> Entry:
     entry = bill.start("POST", "/v1/chat/completions", 1.0)
-    entry.model, entry.prompt_tokens = "gpt-4o-mini", prompt
+    entry.model, entry.prompt_tokens, entry.reckon = "gpt-4o-mini", prompt, OpenAI().cost
     return entry
 
 

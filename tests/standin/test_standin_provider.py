@@ -13,7 +13,7 @@ from agentwatch.standin.script import build, fields
 
 def plan(script: str, **call: Any) -> Plan:
     asked = Call(**{"api": "chat", "model": "gpt-4o-mini", "body": {}, **call})
-    return plan_for(asked, build(fields(script)), 32)
+    return plan_for(asked, build(fields(script)), 32, 16_384)
 
 
 def test_the_limit_ends_an_answer_and_says_so() -> None:

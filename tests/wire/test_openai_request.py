@@ -152,7 +152,7 @@ def test_a_background_job_is_refused_and_false_is_not() -> None:
 
 def test_a_search_with_a_limit_is_taken() -> None:
     ask, _ = read("responses", tools=[{"type": "web_search"}], max_tool_calls=3)
-    assert (ask.tool_calls, ask.input_by_reference) == ({"web_search": 3}, True)
+    assert (ask.pieces, ask.input_by_reference) == ({"web_search": 3}, True)
 
 
 def test_the_refusal_of_a_search_names_the_remedy() -> None:
