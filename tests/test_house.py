@@ -31,6 +31,8 @@ TESTED_ELSEWHERE = {
     # the daemon is tested as the process that it is
     "agentwatch/daemon/access.py": "e2e/test_threats_requests.py",
     "agentwatch/daemon/control.py": "e2e/test_threats_control.py",
+    "agentwatch/daemon/control_budgets.py": "e2e/test_threats_control.py",
+    "agentwatch/daemon/control_sessions.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/fields.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/following.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/preflight.py": "e2e/test_threats_control.py",

@@ -1,0 +1,126 @@
+"""Sessions on the control path: open, look at, follow, stop, and move their ceiling."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from aiohttp import web
+
+from agentwatch.core.accounts import Session
+from agentwatch.daemon.access import Wrappers, new_token
+from agentwatch.daemon.doors import connection_of
+from agentwatch.daemon.events import Events
+from agentwatch.daemon.fields import boolean, check_fields, money, seconds, text
+from agentwatch.daemon.following import follow
+from agentwatch.daemon.routes import ID, Answer, Asked, Route, in_force, not_from_inside, row
+from agentwatch.daemon.shapes import session_shape, sessions_shape
+from agentwatch.errors import UsageError
+from agentwatch.store.store import Store
+
+_OPEN_FIELDS = (
+    "session_id",
+    "budget_usd",
+    "mode",
+    "project",
+    "team",
+    "on_anomaly",
+    "ttl_s",
+    "fail_open",
+    "wrapper",
+)
+
+
+class SessionCalls:
+    """The rows below /v1/sessions."""
+
+    def __init__(self, store: Store, events: Events, wrappers: Wrappers) -> None:
+        self._store = store
+        self._events = events
+        self._wrappers = wrappers
+
+    def routes(self) -> tuple[Route, ...]:
+        """The rows of this part."""
+        one = rf"/v1/sessions/{ID}"
+        return (
+            row("POST", r"/v1/sessions", self.open_session, inside=True),
+            row("GET", r"/v1/sessions", self.sessions),
+            row("GET", one, self.session, inside=True),
+            row("PUT", rf"{one}/budget", self.set_budget, inside=True),
+            row("GET", rf"{one}/events", self.events, inside=True),
+            row("POST", rf"{one}/(?P<verb>kill|pause|resume|close)", self.change_state),
+        )
+
+    async def open_session(self, asked: Asked) -> Answer:
+        """Open a session, or the one with that id, and mint a token."""
+        body = asked.body
+        check_fields(body, _OPEN_FIELDS)
+        session_id = text(body, "session_id") or _new_session_id()
+        if asked.inside is not None and session_id != asked.inside.name:
+            raise not_from_inside()
+        terms = {
+            "ceiling": money(body, "budget_usd"),
+            "mode": text(body, "mode"),
+            "project": text(body, "project"),
+            "team": text(body, "team"),
+            "on_anomaly": text(body, "on_anomaly"),
+            "fail_open": boolean(body, "fail_open"),
+            "ttl_s": seconds(body, "ttl_s"),
+        }
+        wrapper = boolean(body, "wrapper")
+        session, _ = self._store.open_session(session_id, **terms)
+        token, sha256 = new_token()
+        await self._store.mint(session_id, sha256)
+        peer = connection_of(asked.request).peer
+        if wrapper and asked.inside is None and peer is not None:
+            self._wrappers.add(peer[0])
+        return {**self._shape(session), "token": token}
+
+    async def sessions(self, asked: Asked) -> Answer:
+        """All sessions, the newest last."""
+        return {"sessions": await sessions_shape(self._store.ledger, self._store.now())}
+
+    async def session(self, asked: Asked) -> Answer:
+        """One session."""
+        return self._shape(self._named(asked))
+
+    async def set_budget(self, asked: Asked) -> Answer:
+        """Set a session's ceiling; from inside it can only be lowered."""
+        session = self._named(asked)
+        check_fields(asked.body, ("budget_usd",))
+        if "budget_usd" not in asked.body:
+            raise UsageError("budget_usd is missing")
+        ceiling = money(asked.body, "budget_usd")
+        raises = ceiling is None or (session.ceiling is not None and ceiling > session.ceiling)
+        if asked.inside is not None and raises:
+            raise not_from_inside()
+        await in_force(self._store.set_ceiling(session.id, ceiling))
+        return self._shape(session)
+
+    async def change_state(self, asked: Asked) -> Answer:
+        """Kill, pause, resume or close."""
+        session = self._named(asked)
+        check_fields(asked.body, ("reason",))
+        reason = text(asked.body, "reason") or "asked"
+        await in_force(self._store.set_state(session.name, asked.names["verb"], reason[:200]))
+        return self._shape(session)
+
+    async def events(self, asked: Asked) -> Answer | web.StreamResponse:
+        """What happened, or with ?follow=1 what happens from now on."""
+        session_id = self._named(asked).name
+        if not asked.follows:
+            return {"events": self._events.past(session_id)}
+        return await follow(asked.request, self._events, session_id)
+
+    def _shape(self, session: Session) -> Answer:
+        return session_shape(session, self._store.now())
+
+    def _named(self, asked: Asked) -> Session:
+        session = self._store.ledger.session(asked.names["id"])
+        if asked.inside is not None and asked.inside is not session:
+            raise not_from_inside()
+        return session
+
+
+def _new_session_id() -> str:
+    return f"s-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
