@@ -7,6 +7,7 @@
 #   make test-clients    real SDKs and agents under a ceiling (needs npm, and Python up to 3.12)
 #   make crash N=50      the daemon is killed 50 times under load, and the books are compared
 #   make bench           what a call costs more through AgentWatch
+#   make overload        what others notice of slow, idle, large and too many requests
 #   make docs            write the generated pages
 #   make lock            lock the requirements anew
 #   make clean           remove what all of these made
@@ -80,6 +81,10 @@ test-clients: $(VENV)/dev
 .PHONY: bench
 bench: $(VENV)/dev
 	@$(BIN)/python bench/proxy.py
+
+.PHONY: overload
+overload: $(VENV)/dev
+	@$(BIN)/python bench/overload.py
 
 .PHONY: docs
 docs: $(VENV)/dev

@@ -26,6 +26,8 @@ VOCABULARY_BYTES = 3_613_922
 
 #: longer text is not counted: its bytes are bound enough
 LONGEST_TEXT = 2_000_000
+#: a request of more bytes is not even read for its text
+LONGEST_BODY = 2 * LONGEST_TEXT
 #: a run of blanks costs the tokenizer's regex its stack; far below where it panics
 LONGEST_BLANK_RUN = 100_000
 

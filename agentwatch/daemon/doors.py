@@ -134,7 +134,8 @@ class Connection(RequestHandler):
 class Door(web.Server):
     """A server whose connections keep the rules above."""
 
-    def __init__(self, handler: Any, settings: DoorsSettings) -> None:
+    def __init__(self, handler: Any, settings: DoorsSettings, most: int = 1 << 20) -> None:
+        """With more than `most` connections, the oldest on which nothing goes on give way."""
         super().__init__(
             handler,
             access_log=None,
@@ -146,6 +147,30 @@ class Door(web.Server):
             lingering_time=1.0,
         )
         self._settings = settings
+        self._most = most
+        #: in the order in which they came
+        self._open: dict[Connection, None] = {}
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        assert isinstance(handler, Connection)
+        self._open[handler] = None
+        if len(self._open) > self._most:
+            self._make_room(handler)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        assert isinstance(handler, Connection)
+        self._open.pop(handler, None)
+
+    def _make_room(self, newest: Connection) -> None:
+        """Let the oldest idle connection go, so that descriptors are left for calls."""
+        for connection in self._open:
+            if connection is newest:
+                return
+            if connection.transport is not None and not connection.is_busy(spare_new=False):
+                connection.force_close()
+                return
 
     def close_idle(self, *, spare_new: bool) -> bool:
         """Close the connections on which nothing goes on; True while something does on others.
@@ -153,8 +178,7 @@ class Door(web.Server):
         aiohttp's own way closes all of them to what is still to come, bodies half read included.
         """
         busy = False
-        for connection in list(self.connections):
-            assert isinstance(connection, Connection)
+        for connection in list(self._open):
             if connection.is_busy(spare_new=spare_new):
                 busy = True
             else:

@@ -83,6 +83,8 @@ class Governor:
         self._settings = settings
         self._tasks = tasks
         self._turnstile = Turnstile()
+        #: a tokenizer is busy for as long as a dozen calls take
+        self._counting = asyncio.Semaphore(1)
         self._flights: dict[str, set[Flight]] = {}
         self._stopping = False
         self._policy = Policy(
@@ -125,7 +127,11 @@ class Governor:
         client.when_gone(lambda: self._gone(session.name, work))
         refusal = await asyncio.shield(work)
         if refusal is not None:
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                # else this frame and the error keep each other, and the request's body with them
+                del refusal, work
 
     def end_calls(self, why: str, session_id: str | None = None) -> None:
         """End the calls that are out, of one session or all."""
@@ -148,7 +154,7 @@ class Governor:
         try:
             await self._govern(session, call, relay)
         except Refusal as refusal:
-            return refusal
+            return refusal.with_traceback(None)
         return None
 
     async def _govern(self, session: Session, call: Call, relay: Relay) -> None:
@@ -229,8 +235,10 @@ class Governor:
         if any(purse.room <= 0 for purse in purses):
             # no count could make it fit: who goes on asking is not to cost a processor
             return quoted
-        text = call.request.text()
-        counted = None if text is None else await asyncio.to_thread(tokens.count, text)
+        if call.ask.input_bound > tokens.LONGEST_BODY:
+            return quoted
+        async with self._counting:
+            counted = await asyncio.to_thread(_counted, call)
         if counted is None or counted + call.ask.input_overhead >= call.ask.input_bound:
             return quoted
         prices = priced(call.ask, self.book)
@@ -339,6 +347,12 @@ def _refuse_if_killed(flight: Flight) -> None:
 
 def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
+
+
+def _counted(call: Call) -> int | None:
+    """Tokens of a request's text; None where they can't be counted. For a thread."""
+    text = call.request.text()
+    return None if text is None else tokens.count(text)
 
 
 def _this_task() -> asyncio.Task[Any]:

@@ -53,6 +53,10 @@ BACKLOG = 4096
 #: the key file and the price list are looked at so often
 KEYS_CHECK_S = 0.5
 PRICES_CHECK_S = 600.0
+#: descriptors for files and the like; of the others each door may fill a quarter, as a call takes
+#: one at the door and one on the way out
+SPARE_FILES = 64
+FEWEST_CONNECTIONS = 16
 #: sysexits' EX_CONFIG: starting again would fail again
 EXIT_CONFIG = 78
 #: a connection that was just opened may take so long to send its request, when the daemon stops
@@ -74,7 +78,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings.paths.prepare()
         keys = _keys(settings, handover)
         log.configure(settings.log.level, keys.values())
-        raise_file_limit()
         return _run(_serve(settings, keys, handover, arguments))
     except AgentWatchError as error:
         print(f"agentwatch: {error}", file=sys.stderr, flush=True)  # noqa: T201
@@ -186,8 +189,9 @@ class Daemon:
         for sock in (port_socket, unix_socket):
             sock.setblocking(False)
         self._port = port_socket.getsockname()[1]
-        on_port = Door(self._handler(self._port), self._settings.doors)
-        on_socket = Door(self._handler(None), self._settings.doors)
+        most = max(FEWEST_CONNECTIONS, (raise_file_limit() - SPARE_FILES) // 4)
+        on_port = Door(self._handler(self._port), self._settings.doors, most)
+        on_socket = Door(self._handler(None), self._settings.doors, most)
         self._doors = [on_port, on_socket]
         self._servers = [
             await loop.create_server(on_port, sock=port_socket, backlog=BACKLOG),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from agentwatch.daemon.access import identify
 from agentwatch.daemon.doors import check_origin, connection_of, read_body
 from agentwatch.daemon.governor import Call, Governor
 from agentwatch.daemon.keys import Keys
+from agentwatch.daemon.large_bodies import LargeBodies
 from agentwatch.daemon.log import scrub
 from agentwatch.daemon.relay import ClientGone, refusal_headers
 from agentwatch.errors import Refusal
@@ -48,6 +50,7 @@ class Proxy:
         self._dialects = dialects
         self._keys = keys
         self._settings = settings
+        self._large = LargeBodies()
 
     def target(self, raw_path: str) -> Target | None:
         """The provider that a path as it came on the wire leads to; None: it leads to none."""
@@ -101,16 +104,18 @@ class Proxy:
                 "websocket_not_governed",
                 "AgentWatch: WebSockets can't be metered yet: use HTTP (streaming works)",
             )
-        body = await read_body(request, self._settings.doors)
         query = "&".join(part for part in target.query.split("&") if part[:4] != "key=")
-        try:
-            ask, read = dialect.read(request.method, target.path, query, headers, body)
-        except Refusal as refusal:
-            if refusal.reason != "path_not_governed" or not self._is_open(target):
-                raise
-            ask, read = _unmetered(target, query, body)
-        else:
-            headers = _as_json(request.headers, body)
+        async with self._large.place(request.content_length):
+            body = await read_body(request, self._settings.doors)
+            scan = partial(dialect.read, request.method, target.path, query, headers, body)
+            try:
+                ask, read = await self._large.scanned(len(body), scan)
+            except Refusal as refusal:
+                if refusal.reason != "path_not_governed" or not self._is_open(target):
+                    raise
+                ask, read = _unmetered(target, query, body)
+            else:
+                headers = _as_json(request.headers, body)
         return Call(session_id, dialect, ask, read, request.method, headers, slot)
 
     def _is_open(self, target: Target) -> bool:

@@ -1,0 +1,311 @@
+"""What others notice while a daemon is overloaded: `python bench/overload.py [SCENARIO …]`.
+
+An innocent agent makes calls one after the other, with nothing else going on and during each
+scenario, in one run:
+
+    slow      500 connections that send a byte of a request every half second
+    idle      10,000 connections on which nothing is sent
+    bodies    200 requests with bodies of 10 MB at once
+    files     a daemon that may open few files, and more connections than that
+    restart   the serving process is replaced five times under load
+
+Prints p50 and p99 of the innocent calls, how many were refused or failed, the daemon's memory at
+its highest, and how many holds were left five seconds later. The exit code is 1 where an innocent
+call was refused or failed, or a hold was left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentwatch.settings import load_settings
+from agentwatch.standin.process import StandinProcess
+from agentwatch_cli.client import Control
+
+CALLS = 400
+SLOW = 500
+IDLE = 10_000
+BODIES = 200
+BODY_BYTES = 10 << 20
+#: files that the daemon of `files` may open, and connections that are made to it
+FEW_FILES = 200
+MANY = 400
+RESTARTS = 5
+
+
+def command(environ: Mapping[str, str], *words: str, files: int | None = None) -> None:
+    """Run one command of ours; `files`: with so few open files allowed."""
+
+    def limit() -> None:
+        if files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+    subprocess.run(
+        [sys.executable, "-m", "agentwatch_cli", *words],
+        env=environ,
+        check=True,
+        capture_output=True,
+        preexec_fn=limit,
+    )
+
+
+@dataclass
+class Home:
+    """A daemon of its own, and a session on it."""
+
+    environ: Mapping[str, str]
+    control: Control
+    port: int = 0
+    token: str = ""
+    ids: list[str] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Open a session that nothing here can exhaust."""
+        self.port = self.control.request("GET", "/v1/status")["port"]
+        session = self.control.request("POST", "/v1/sessions", {"budget_usd": 100_000})
+        self.token = session["token"]
+        self.ids.append(session["session_id"])
+
+    @property
+    def pid(self) -> int:
+        """The process that serves."""
+        return int(self.control.request("GET", "/v1/status")["pid"])
+
+    def held(self) -> float:
+        """USD that are held over all sessions."""
+        shown = self.control.request("GET", "/v1/sessions")["sessions"]
+        return float(sum(session["held_usd"] for session in shown))
+
+    def head(self, length: int, token: str | None = None) -> bytes:
+        """The head of a chat call with a body of this length."""
+        return (
+            "POST /openai/v1/chat/completions HTTP/1.1\r\n"
+            f"Host: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {token or self.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        ).encode()
+
+    def connect(self) -> socket.socket:
+        """A new connection to the port."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+
+def chat(filling: int = 0) -> bytes:
+    """A short chat, with so many bytes of prompt more."""
+    said = "hello [[standin: tokens=8]]" + "x" * filling
+    asked = {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": said}],
+        "max_completion_tokens": 16,
+    }
+    return json.dumps(asked).encode()
+
+
+@contextmanager
+def home(standin: StandinProcess, files: int | None = None) -> Iterator[Home]:
+    """A daemon in front of the stand-in."""
+    with tempfile.TemporaryDirectory(prefix="aw-") as folder:
+        environ: dict[str, str] = {
+            **os.environ,
+            "AGENTWATCH_HOME": folder,
+            "AGENTWATCH_PORT": "0",
+            "AGENTWATCH_OPENAI_UPSTREAM": standin.url,
+            "OPENAI_API_KEY": standin.key,
+        }
+        try:
+            command(environ, "up", files=files)
+            made = Home(environ, Control(load_settings(environ=environ)))
+            made.begin()
+            yield made
+        finally:
+            command(environ, "down")
+
+
+@dataclass
+class Seen:
+    """What the innocent saw."""
+
+    latency_ms: list[float] = field(default_factory=list)
+    refused: int = 0
+    failed: int = 0
+    #: the daemon's resident set at its highest, MB
+    memory_mb: int = 0
+
+    def row(self, name: str) -> str:
+        """One line of the table."""
+        p50 = statistics.median(self.latency_ms) if self.latency_ms else float("nan")
+        p99 = sorted(self.latency_ms)[int(len(self.latency_ms) * 0.99)] if self.latency_ms else 0.0
+        return (
+            f"{name:<18} {p50:>8.2f} {p99:>8.2f} {len(self.latency_ms):>6} "
+            f"{self.refused:>8} {self.failed:>7} {self.memory_mb:>7}"
+        )
+
+
+def innocent(at: Home, calls: int, until: Callable[[], bool] | None = None) -> Seen:
+    """So many calls, or calls until it is over, each over a new connection."""
+    seen = Seen()
+    body = chat()
+    while len(seen.latency_ms) + seen.failed + seen.refused < calls or (until and not until()):
+        began = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", at.port, timeout=60)
+        try:
+            headers = {"Authorization": f"Bearer {at.token}", "Content-Type": "application/json"}
+            connection.request("POST", "/openai/v1/chat/completions", body, headers)
+            answer = connection.getresponse()
+            answer.read()
+        except ConnectionRefusedError:
+            seen.refused += 1
+        except (OSError, http.client.HTTPException):
+            seen.failed += 1
+        else:
+            if answer.status == 200:
+                seen.latency_ms.append((time.perf_counter() - began) * 1000)
+            else:
+                seen.failed += 1
+        finally:
+            connection.close()
+    seen.memory_mb = _memory_mb(at.pid)
+    return seen
+
+
+def _memory_mb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1024
+
+
+def slow(at: Home) -> Seen:
+    """Requests that come a byte at a time."""
+    over = threading.Event()
+
+    def drip(sock: socket.socket) -> None:
+        for byte in at.head(100):
+            if over.wait(0.5):
+                return
+            try:
+                sock.send(bytes([byte]))
+            except OSError:
+                return
+
+    with ExitStack() as stack:
+        socks = [stack.enter_context(at.connect()) for _ in range(SLOW)]
+        threads = [threading.Thread(target=drip, args=(sock,), daemon=True) for sock in socks]
+        for thread in threads:
+            thread.start()
+        seen = innocent(at, CALLS)
+        over.set()
+        for thread in threads:
+            thread.join()
+    return seen
+
+
+def idle(at: Home) -> Seen:
+    """Connections on which nothing comes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with ExitStack() as stack:
+        for _ in range(min(IDLE, hard - 200)):
+            stack.enter_context(at.connect())
+        seen = innocent(at, CALLS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return seen
+
+
+def bodies(at: Home) -> Seen:
+    """Large bodies, all at once."""
+    body = chat(BODY_BYTES)
+    # refused for the money, so that the stand-in, which has to read them as well, is not measured
+    poor = at.control.request("POST", "/v1/sessions", {"budget_usd": 0.01})["token"]
+    threads = [threading.Thread(target=_send, args=(at, poor, body)) for _ in range(BODIES)]
+    for thread in threads:
+        thread.start()
+    seen = innocent(at, 20, lambda: not any(thread.is_alive() for thread in threads))
+    for thread in threads:
+        thread.join()
+    return seen
+
+
+def _send(at: Home, token: str, body: bytes) -> None:
+    with at.connect() as sock:
+        sock.settimeout(120)
+        try:
+            sock.sendall(at.head(len(body), token) + body)
+            sock.recv(65_536)
+        except OSError:
+            return
+
+
+def files(standin: StandinProcess) -> Seen:
+    """More connections than there are descriptors."""
+    with home(standin, FEW_FILES) as at, ExitStack() as stack:
+        for _ in range(MANY):
+            stack.enter_context(at.connect())
+        return innocent(at, CALLS)
+
+
+def restart(at: Home) -> Seen:
+    """Replace the process that serves, while calls come."""
+    done = threading.Event()
+
+    def replace() -> None:
+        for _ in range(RESTARTS):
+            command(at.environ, "restart")
+            time.sleep(0.5)
+        done.set()
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    seen = innocent(at, CALLS, done.is_set)
+    thread.join()
+    return seen
+
+
+SCENARIOS: dict[str, Callable[[Any], Seen]] = {
+    "slow": slow,
+    "idle": idle,
+    "bodies": bodies,
+    "files": files,
+    "restart": restart,
+}
+
+
+def main() -> int:
+    """Run the scenarios that were named, or all; the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], default=[])
+    names = parser.parse_args().scenarios or list(SCENARIOS)
+    print(
+        f"{'':<18} {'p50 ms':>8} {'p99 ms':>8} {'calls':>6} {'refused':>8} {'failed':>7} {'MB':>7}"
+    )
+    bad = 0
+    with StandinProcess(keep=100) as standin:
+        for name in names:
+            with home(standin) as at:
+                print(innocent(at, CALLS).row("  nothing else"), flush=True)
+                seen = SCENARIOS[name](standin if name == "files" else at)
+                print(seen.row(name), flush=True)
+                deadline = time.monotonic() + 5
+                while (held := at.held()) and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                if held:
+                    print(f"  ${held} is still held")
+                bad += bool(held) + seen.refused + seen.failed
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
