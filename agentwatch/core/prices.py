@@ -71,16 +71,18 @@ def worst_rates(
     audio_out: bool = False,
     has_output: bool = True,
     cache_write_long: bool = True,
+    media: bool = True,
 ) -> tuple[int, int]:
     """The dearest input and output rate (nanos per million) that a request can reach which has
     at most `input_bound` tokens of input and is billed in one of the service tiers.
 
-    `cache_write_long` tells whether it may write to the cache for the longer of two lifetimes.
+    `cache_write_long` tells whether it may write to the cache for the longer of two lifetimes,
+    `media` whether images or video can come in or go out.
 
     Its tokens then cost at most round_up(input x first + output x second). Raises Unpriced
     where a rate is missing in any place that can be reached.
     """
-    reach = dearest(price, input_bound, service_tiers)
+    reach = dearest(price, input_bound, service_tiers, media)
     text = [reach.cached_input, reach.cache_write]
     if cache_write_long:
         text.append(reach.cache_write_long)
@@ -96,15 +98,19 @@ def worst_rates(
 
 
 def dearest(
-    price: ModelPrice, input_bound: int, service_tiers: Iterable[str] = (DEFAULT_TIER,)
+    price: ModelPrice,
+    input_bound: int,
+    service_tiers: Iterable[str] = (DEFAULT_TIER,),
+    media: bool = True,
 ) -> Rates:
     """The dearest rate of each unit over the bands and service tiers that can be reached, as it
-    would be charged (media are in the rates of text); None where one of them does not price it.
+    would be charged (media, where there may be any, are in the rates of text); None where one of
+    them does not price it.
     Raises Unpriced for a service tier without prices."""
     names = tuple(service_tiers) or (DEFAULT_TIER,)
     return dearest_of(
         tuple(
-            _charged(band.rates)
+            _charged(band.rates if media else _without_media(band.rates))
             for name in names
             for bands in _billable(price, name)
             for band in bands
@@ -199,10 +205,15 @@ def _charged(rates: Rates) -> Rates:
 
 
 @lru_cache(maxsize=4096)
+def _without_media(rates: Rates) -> Rates:
+    return replace(rates, input_media=None, cached_media=None, output_media=None)
+
+
+@lru_cache(maxsize=4096)
 def _told_apart(rates: Rates) -> Rates:
     """The rates that are charged where the report tells text from media: each as it is listed,
     gaps filled by the dearest reading that is known."""
-    text = _charged(replace(rates, input_media=None, cached_media=None, output_media=None))
+    text = _charged(_without_media(rates))
     media = text.input if rates.input_media is None else rates.input_media
     cached = rates.input_media if rates.cached_media is None else rates.cached_media
     return replace(

@@ -21,6 +21,9 @@ KEY_PREFIX = "awk_"
 #: where clients put their credential: header -> what stands before it
 SLOTS = ("Authorization", "x-api-key", "api-key", "x-goog-api-key")
 _BEARER = "Bearer "
+_BEARER_SLOT = ("Authorization", _BEARER)
+#: where a provider looks for its key, if not there
+_USUAL_SLOTS = {"anthropic": ("x-api-key", ""), "gemini": ("x-goog-api-key", "")}
 #: processes between a peer and the wrapper that it may come from
 _MOST_ANCESTORS = 64
 
@@ -31,7 +34,8 @@ _UNKNOWN = (
 
 
 class Credential(NamedTuple):
-    """What was presented, and the header (and what stands before it there) that it came in."""
+    """What was presented, and the header (and what stands before it there) that it came in; a
+    field of the query has a "?" before its name."""
 
     value: str
     slot: tuple[str, str]
@@ -49,7 +53,7 @@ def presented(headers: Mapping[str, str], query: str) -> Credential | None:
     for part in query.split("&"):
         name, _, value = part.partition("=")
         if name == "key" and value:
-            found.append(Credential(unquote_plus(value), ("x-goog-api-key", "")))
+            found.append(Credential(unquote_plus(value), ("?key", "")))
     ours = (each for each in found if each.value.startswith((TOKEN_PREFIX, KEY_PREFIX)))
     return next(ours, found[0] if found else None)
 
@@ -72,13 +76,15 @@ def identify(
     headers: Mapping[str, str],
     query: str,
     path_token: str | None,
+    provider: str,
 ) -> tuple[Session, tuple[str, str]]:
-    """The session that a call is charged to, and the slot that its credential came in.
+    """The session that a call is charged to, and the slot that its credential came in; where it
+    came in the path, the one in which `provider` looks for it.
 
     Raises Refusal(unknown_credential | session_mismatch).
     """
     credential = presented(headers, query)
-    slot = credential.slot if credential else ("Authorization", _BEARER)
+    slot = credential.slot if credential else _USUAL_SLOTS.get(provider, _BEARER_SLOT)
     named = headers.get("x-agentwatch-session-id")
     if credential is not None and credential.value.startswith(KEY_PREFIX):
         return _session_of_key(store, keys, credential.value, headers, named), slot

@@ -67,13 +67,18 @@ class Proxy:
         self, request: web.BaseRequest, target: Target, port: int | None
     ) -> web.StreamResponse:
         """Answer one request of an agent."""
-        dialect = self._dialects[target.provider]
+        dialect = self._dialects[target.provider].at(target.path)
         client = HttpClient(request, self._settings.doors.write_timeout_s)
         session = None
         try:
             check_origin(request, port)
             session, slot = identify(
-                self._governor.store, self._keys, request.headers, target.query, target.token
+                self._governor.store,
+                self._keys,
+                request.headers,
+                target.query,
+                target.token,
+                target.provider,
             )
             call = await self._read(request, target, dialect, session.name, slot)
             await self._governor.serve(call, client)

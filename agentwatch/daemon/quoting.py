@@ -74,13 +74,14 @@ def quote_for(
         fees = sum(_fee(prices, name) * count for name, count in ask.pieces.items())
     except Unpriced as error:
         raise Refusal("model_not_priced", f"{error}: give it one in prices.toml") from None
+    asked, model_max = _most_made(ask, _most_output(prices))
     return quote(
         input_bound=bound,
         input_rate=max(first for first, _ in rates),
         output_rate=max(second for _, second in rates),
         choices=ask.choices,
-        asked=ask.output_limit,
-        model_max=_most_output(prices),
+        asked=asked,
+        model_max=model_max,
         has_output=ask.has_output,
         extra_output=ask.extra_output,
         fees_nanos=fees,
@@ -91,10 +92,28 @@ def _dearest(ask: Ask, price: ModelPrice, bound: int, auto_tier: str | None) -> 
     """One model's dearest input and output rate for this request. Raises Unpriced."""
     tiers = reachable_tiers(price, ask.service_tier, auto_tier)
     rates = worst_rates(
-        price, bound, tiers, ask.audio_in, ask.audio_out, ask.has_output, ask.cache_write_long
+        price,
+        bound,
+        tiers,
+        ask.audio_in,
+        ask.audio_out,
+        ask.has_output,
+        ask.cache_write_long,
+        ask.media,
     )
     first, second = (-(-rate * ask.uplift_thousandths // 1000) for rate in rates)
     return first, second
+
+
+def _most_made(ask: Ask, model_max: int | None) -> tuple[int | None, int | None]:
+    """What a choice can have by the client's limit, and by the model's own: thinking included,
+    where it may come on top."""
+    if not ask.thinks_beside_limit:
+        return ask.output_limit, model_max
+    if model_max is None:
+        return None, None
+    asked = None if ask.output_limit is None else ask.output_limit + model_max
+    return asked, 2 * model_max
 
 
 def _most_output(prices: tuple[ModelPrice, ...]) -> int | None:
@@ -127,6 +146,8 @@ def charge(
         reason = "more was streamed than was reported"
         estimated = _estimated(ask, quoted, held, meter, reason, seconds)
         return max(estimated, Charge(nanos, *_tail(estimated)), key=lambda each: each.nanos)
+    if not meter.complete:
+        return Charge(nanos, "estimate", model, read, made, "it broke off: by its last report")
     return Charge(nanos, "usage", model, read, made)
 
 

@@ -84,8 +84,8 @@ class Relay:
         self._in_doubt = in_doubt
         self._client_lost = False
         self._started = False
-        #: what the client gets are whole events, so that one of ours may follow
-        self._in_events = False
+        #: fits one of our events behind those that the client has got; None: none may follow
+        self._fit: Callable[[bytes], bytes] | None = None
 
     async def pass_on(self) -> None:
         """A call that costs nothing: there and back."""
@@ -106,7 +106,7 @@ class Relay:
             if answer.status >= 300:
                 flight.void(f"refused by the provider: {answer.status}")
                 await self._copy(answer, headers)
-            elif answer.is_stream:
+            elif answer.is_stream or self._call.ask.json_array:
                 await self._stream(flight, answer, headers)
             else:
                 await self._whole(flight, answer, headers, left)
@@ -158,6 +158,7 @@ class Relay:
         self, flight: Flight, answer: Answer, headers: dict[str, str], left: Left
     ) -> None:
         meter = self._call.request.meter(streamed=False)
+        meter.head(answer.headers)
         unpack = _Unpack(answer, meter)
         kept = bytearray()
         async for chunk in answer.chunks():
@@ -182,11 +183,12 @@ class Relay:
         await self._client.whole(answer.status, _merged(answer, headers), bytes(kept))
 
     async def _stream(self, flight: Flight, answer: Answer, headers: dict[str, str]) -> None:
-        meter = self._call.request.meter(streamed=True)
+        meter = self._call.request.meter(streamed=answer.is_stream)
+        meter.head(answer.headers)
         unpack = _Unpack(answer, meter)
         try:
             await self._start(answer, headers, plain=unpack.encoded)
-            self._in_events = True
+            self._fit = meter.last_word
             async for chunk in answer.chunks():
                 out = unpack.feed(chunk)
                 flight.pay_for(meter)
@@ -239,14 +241,14 @@ class Relay:
         """End the answer with the provider's own kind of error."""
         if self._client_lost:
             return
-        if self._started and not self._in_events:
+        if self._started and self._fit is None:
             self._client.break_off()
             return
         dialect, api = self._call.dialect, self._call.ask.api
         try:
             async with asyncio.timeout(LAST_WORD_S):
-                if self._started:
-                    await self._client.write(dialect.stream_error(api, reason, message))
+                if self._started and self._fit is not None:
+                    await self._client.write(self._fit(dialect.stream_error(api, reason, message)))
                     await self._client.finish()
                 else:
                     status, body = dialect.refusal(reason, message)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -47,6 +47,8 @@ _REQUEST_DROPPED = HOP_HEADERS | {
     "api-key",
     "x-goog-api-key",
     "cookie",
+    # leaves out of an answer what it does not name: the usage
+    "x-goog-fieldmask",
     "forwarded",
     "via",
 }
@@ -127,14 +129,16 @@ class Upstream:
     ) -> Answer:
         """Send one request; `path` is below the base URL and goes out as it stands.
 
-        `credential` is the header and value that carries the provider's key. Raises NotSent or
-        Lost. Redirects are not followed: they would lead the key elsewhere.
+        `credential` is the header, or the name of the query's field behind a "?", and the value
+        that carries the provider's key. Raises NotSent or Lost. Redirects are not followed: they
+        would lead the key elsewhere.
         """
+        target, told = _with_credential(path, _request_headers(headers), credential)
         try:
             response = await self._session.request(
                 method,
-                URL(self._base + path, encoded=True),
-                headers=_request_headers(headers, credential),
+                URL(self._base + target, encoded=True),
+                headers=told,
                 data=body if body or method != "GET" else None,
                 allow_redirects=False,
                 proxy=self._proxy,
@@ -160,7 +164,19 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-def _request_headers(headers: Mapping[str, str], credential: tuple[str, str]) -> CIMultiDict[str]:
+def _with_credential(
+    path: str, headers: CIMultiDict[str], credential: tuple[str, str]
+) -> tuple[str, CIMultiDict[str]]:
+    """Path and headers with the provider's key in the slot that it belongs in."""
+    slot, key = credential
+    if slot.startswith("?"):
+        joint = "&" if "?" in path else "?"
+        return f"{path}{joint}{slot[1:]}={quote(key, safe='')}", headers
+    headers[slot] = key
+    return path, headers
+
+
+def _request_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
     """The client's headers without its credentials, ours, and those of the hop. What answers is
     read here, so that only encodings are asked for that can be decoded."""
     named = {
@@ -178,7 +194,6 @@ def _request_headers(headers: Mapping[str, str], credential: tuple[str, str]) ->
         and not (low.startswith("x-") and _ROUTING.fullmatch(low))
     )
     kept["Accept-Encoding"] = "identity"
-    kept[credential[0]] = credential[1]
     return kept
 
 

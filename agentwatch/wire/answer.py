@@ -7,6 +7,7 @@ between two of them. A body that comes in one piece is handed on as it comes, an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from msgspec import Raw
 
@@ -35,6 +36,13 @@ class Answer:
         self._pieces = 0
         self._text_bytes = 0
         self._other_bytes = 0
+
+    def head(self, headers: Mapping[str, str]) -> None:
+        """Most providers say nothing in their headers that bears on the price."""
+
+    def last_word(self, event: bytes) -> bytes:
+        """Events stand alone."""
+        return event
 
     @property
     def output_floor(self) -> int:

@@ -43,9 +43,14 @@ class Ask(Struct, kw_only=True):
     choices: int = 1
     #: output that may be billed beside the limit (rejected predicted tokens)
     extra_output: int = 0
+    #: thinking may be billed beside the limit that the client set, up to the model's own; a limit
+    #: that is put in covers both
+    thinks_beside_limit: bool = False
     #: audio may come in / go out: dearer rates are reachable
     audio_in: bool = False
     audio_out: bool = False
+    #: images or video may come in or go out: where they have rates of their own
+    media: bool = True
     #: what is written to the cache may be kept for longer, at a dearer rate
     cache_write_long: bool = False
     #: the service tier asked for; None: not said
@@ -57,6 +62,8 @@ class Ask(Struct, kw_only=True):
     #: what tokens may cost more than the price list says (a region), in thousandths
     uplift_thousandths: int = 1000
     stream: bool = False
+    #: the stream that was asked for is one JSON array, and no server-sent events
+    json_array: bool = False
     #: the thread or lane that the client names, if it does
     thread: str | None = None
     #: free of charge (moderations, count_tokens): let through without a hold
@@ -75,6 +82,14 @@ class Meter(Protocol):
     error: str | None
     #: the answer said that it is complete ([DONE], response.completed …)
     complete: bool
+
+    def head(self, headers: Mapping[str, str]) -> None:
+        """The answer's headers, before its first byte: some tell the service tier there."""
+        ...
+
+    def last_word(self, event: bytes) -> bytes:
+        """A dialect's `stream_error`, fitted to what the client has got so far."""
+        ...
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes of the answer; return the bytes that the client is to get.
@@ -104,6 +119,11 @@ class Dialect(Protocol):
     """One provider's wire."""
 
     name: str
+
+    def at(self, path: str) -> Dialect:
+        """The wire that is spoken on a path: itself, unless the provider also takes another's
+        below some prefix. Its errors are what clients on that path understand."""
+        ...
 
     def read(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 
 from agentwatch.errors import Refusal
-from agentwatch.wire.dialect import Ask, Meter, Request
+from agentwatch.wire.dialect import Ask, Dialect, Meter, Request
 from agentwatch.wire.json_object import read_object
 from agentwatch.wire.openai_chat import ChatBody, ChatStream, EmbeddingsBody, FreeBody
 from agentwatch.wire.openai_request import (
@@ -51,6 +51,10 @@ class OpenAI:
     name = "openai"
     #: what may stand before an API's path; clients disagree on who adds it
     versions: tuple[str, ...] = ("/v1/v1/", "/v1/")
+
+    def at(self, path: str) -> Dialect:
+        """One wire on all paths."""
+        return self
 
     def read(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes

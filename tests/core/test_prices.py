@@ -189,6 +189,13 @@ def test_a_report_that_tells_kinds_apart_is_charged_kind_by_kind() -> None:
     assert cost(priced(KINDS), usage) == (fresh + cached + 6 * 8 + 4 * 30) * 1000
 
 
+def test_a_text_is_not_held_at_the_rates_of_images() -> None:
+    rates = Rates(input=2 * USD, input_media=5 * USD, output=8 * USD, output_media=30 * USD)
+    price = priced(rates)
+    assert worst_rates(price, 10) == (5 * USD, 30 * USD)
+    assert worst_rates(price, 10, media=False) == (2 * USD, 8 * USD)
+
+
 def test_media_that_do_not_fit_into_fresh_input_were_in_the_cache() -> None:
     usage = Usage(
         input_tokens=10,

@@ -46,7 +46,7 @@ def opened(store: Store, name: str) -> str:
 
 def who(store: Store, keys: Keys, query: str = "", path: str | None = None, **headers: str) -> str:
     told = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return identify(store, keys, told, query, path)[0].name
+    return identify(store, keys, told, query, path, "openai")[0].name
 
 
 async def test_a_token_is_taken_in_every_slot(store: Store, keys: Keys) -> None:
@@ -62,7 +62,7 @@ async def test_a_token_is_taken_in_every_slot(store: Store, keys: Keys) -> None:
 async def test_ours_is_found_among_others(store: Store, keys: Keys) -> None:
     token = opened(store, "a")
     told = CIMultiDict({"Authorization": "Bearer sk-x", "x-api-key": token, "api-key": "y"})
-    session, slot = identify(store, keys, told, "key=z", None)
+    session, slot = identify(store, keys, told, "key=z", None, "openai")
     assert (session.name, slot) == ("a", ("x-api-key", ""))
 
 
@@ -144,3 +144,23 @@ def test_a_wrapper_that_has_ended_bequeaths_its_number(monkeypatch: pytest.Monke
     assert not wrappers.wrap(os.getpid())
     wrappers.add(os.getpid())
     assert list(wrappers._started) == [os.getpid()]
+
+
+@pytest.mark.parametrize(
+    ("provider", "slot"),
+    [
+        ("openai", ("Authorization", "Bearer ")),
+        ("anthropic", ("x-api-key", "")),
+        ("gemini", ("x-goog-api-key", "")),
+    ],
+)
+async def test_a_token_in_the_path_puts_the_key_where_nobody_looks(
+    store: Store, keys: Keys, provider: str, slot: tuple[str, str]
+) -> None:
+    token = opened(store, "a")
+    assert identify(store, keys, CIMultiDict(), "", token, provider)[1] == slot
+
+
+async def test_a_key_in_the_query_is_replaced_there(store: Store, keys: Keys) -> None:
+    token = opened(store, "a")
+    assert identify(store, keys, CIMultiDict(), f"key={token}", None, "gemini")[1] == ("?key", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from workbench import Bench, bench, book
@@ -24,6 +24,11 @@ class Seen:
     def __init__(self, floor: int, ceiling: int | None = None) -> None:
         self.output_floor = floor
         self.output_ceiling = floor if ceiling is None else ceiling
+
+    def head(self, headers: Mapping[str, str]) -> None: ...
+
+    def last_word(self, event: bytes) -> bytes:
+        return event
 
     def feed(self, chunk: bytes) -> bytes:
         return chunk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -29,8 +30,6 @@ ASK = Ask(
 class Told:
     """A meter that was told this usage, and saw this much."""
 
-    complete = True
-
     def __init__(self, usage: Usage | None = None, floor: int = 0, **more: Any) -> None:
         self.usage = usage
         self.output_floor = floor
@@ -38,6 +37,12 @@ class Told:
         self.model = more.get("model")
         self.service_tier = more.get("tier")
         self.error = more.get("error")
+        self.complete = more.get("complete", True)
+
+    def head(self, headers: Mapping[str, str]) -> None: ...
+
+    def last_word(self, event: bytes) -> bytes:
+        return event
 
     def feed(self, chunk: bytes) -> bytes:
         return chunk
@@ -219,3 +224,17 @@ def test_reported_usage_is_cut_by_the_hold(given_tokens: int, made: int) -> None
     charged = cost(ASK, Told(usage), held=1)
     assert charged.nanos == (given_tokens + 1) * 2_500 + made * 10_000
     assert (charged.input_tokens, charged.output_tokens) == (given_tokens + 1, made)
+
+
+def test_an_answer_that_broke_off_is_taken_for_one_whose_usage_is_final() -> None:
+    what = cost(ASK, Told(Usage(input_tokens=10, output_tokens=3), complete=False))
+    whole = cost(ASK, Told(Usage(input_tokens=10, output_tokens=3)))
+    assert (what.nanos, what.basis) == (whole.nanos, "estimate")
+
+
+def test_thinking_beside_the_limit_is_not_held() -> None:
+    inside, beside = quoted(ASK), quoted(asked(thinks_beside_limit=True))
+    assert (inside.most, beside.most) == (500, 500 + 16_384)
+    assert quoted(asked(thinks_beside_limit=True, output_limit=None)).most == 2 * 16_384
+    # a limit that is put in covers both
+    assert inside.worst(300) == beside.worst(300)
