@@ -8,6 +8,7 @@
 #   make crash N=50      the daemon is killed 50 times under load, and the books are compared
 #   make bench           what a call costs more through AgentWatch
 #   make overload        what others notice of slow, idle, large and too many requests
+#   make soak            172,800 calls with faults on: memory, descriptors, files, holds
 #   make docs            write the generated pages
 #   make lock            lock the requirements anew
 #   make clean           remove what all of these made
@@ -85,6 +86,10 @@ bench: $(VENV)/dev
 .PHONY: overload
 overload: $(VENV)/dev
 	@$(BIN)/python bench/overload.py
+
+.PHONY: soak
+soak: $(VENV)/dev
+	@$(BIN)/python bench/soak.py
 
 .PHONY: docs
 docs: $(VENV)/dev
