@@ -60,7 +60,7 @@ class Control:
         self._about = about
         self._do_restart = restart
         self._wrappers = Wrappers()
-        sessions = SessionCalls(self._store, governor.events, self._wrappers)
+        sessions = SessionCalls(self._store, governor.events, self._wrappers, governor.calls_of)
         budgets = BudgetCalls(self._store, Preflight(governor, settings))
         #: every row, of all parts
         self.routes = (*self._own_routes(), *sessions.routes(), *budgets.routes())

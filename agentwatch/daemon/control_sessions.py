@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -34,10 +35,17 @@ _OPEN_FIELDS = (
 class SessionCalls:
     """The rows below /v1/sessions."""
 
-    def __init__(self, store: Store, events: Events, wrappers: Wrappers) -> None:
+    def __init__(
+        self,
+        store: Store,
+        events: Events,
+        wrappers: Wrappers,
+        calls_of: Callable[[str], int],
+    ) -> None:
         self._store = store
         self._events = events
         self._wrappers = wrappers
+        self._calls_of = calls_of
 
     def routes(self) -> tuple[Route, ...]:
         """The rows of this part."""
@@ -102,8 +110,10 @@ class SessionCalls:
         session = self._named(asked)
         check_fields(asked.body, ("reason",))
         reason = text(asked.body, "reason") or "asked"
-        await in_force(self._store.set_state(session.name, asked.names["verb"], reason[:200]))
-        return self._shape(session)
+        verb, in_flight = asked.names["verb"], self._calls_of(session.name)
+        await in_force(self._store.set_state(session.name, verb, reason[:200]))
+        ended = {"calls_ended": in_flight} if verb == "kill" else {}
+        return {**self._shape(session), **ended}
 
     async def events(self, asked: Asked) -> Answer | web.StreamResponse:
         """What happened, or with ?follow=1 what happens from now on."""

@@ -99,6 +99,10 @@ class Governor:
         """Calls that are out."""
         return sum(len(flights) for flights in self._flights.values())
 
+    def calls_of(self, session_id: str) -> int:
+        """Calls of one session that are out."""
+        return len(self._flights.get(session_id, ()))
+
     @property
     def waiting(self) -> int:
         """Calls that wait for money."""

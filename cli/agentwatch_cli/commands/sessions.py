@@ -11,6 +11,7 @@ import typer
 
 from agentwatch.errors import AgentWatchError, UsageError
 from agentwatch_cli.output import emit_json, emit_rows, note, say, usd
+from agentwatch_cli.sessions_kill import kill
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Id = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
@@ -104,16 +105,6 @@ def budget(
         return
     spent = f", {usd(answer['settled_usd'])} spent" if "settled_usd" in answer else ""
     say(f"{session_id}: ceiling {usd(body['budget_usd'])}{spent}")
-
-
-def kill(
-    session_ids: Annotated[list[str], typer.Argument(metavar="ID...", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Kill sessions: no further call, calls in flight ended, the wrapped command too."""
-    if len(session_ids) > 1 and not yes and sys.stdin.isatty():
-        typer.confirm(f"kill {len(session_ids)} sessions?", abort=True, err=True)
-    _each(session_ids, "kill", "killed")
 
 
 def pause(session_ids: Annotated[list[str], typer.Argument(metavar="ID...")]) -> None:
