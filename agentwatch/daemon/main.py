@@ -44,6 +44,7 @@ from agentwatch.settings import Settings, load_settings
 from agentwatch.store.sqlite import SqliteJournal
 from agentwatch.store.store import Store
 from agentwatch.upstreams import PROVIDERS
+from agentwatch.wire.anthropic import Anthropic
 from agentwatch.wire.dialect import Dialect
 from agentwatch.wire.openai import OpenAI
 
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dialects() -> dict[str, Dialect]:
     """Every wire that is spoken, by its provider's name."""
-    return {dialect.name: dialect for dialect in (OpenAI(),)}
+    return {dialect.name: dialect for dialect in (OpenAI(), Anthropic())}
 
 
 def book_of(settings: Settings, handover: Handover) -> PriceBook:

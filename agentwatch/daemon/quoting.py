@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentwatch.core.estimate import Quote, quote
 from agentwatch.core.prices import (
@@ -67,8 +68,9 @@ def quote_for(
     Raises Refusal(model_not_priced) where some part of it has no price or no bound.
     """
     bound = ask.input_bound if input_tokens is None else input_tokens
-    if ask.input_by_reference:
-        bound += max(_window(price) for price in prices)
+    windows = ask.rounds + ask.input_by_reference
+    if windows:
+        bound += windows * max(_window(price) for price in prices)
     try:
         rates = [_dearest(ask, price, bound, auto_tier) for price in prices]
         fees = sum(_fee(prices, name) * count for name, count in ask.pieces.items())
@@ -133,6 +135,8 @@ def charge(
     hold, but for output that was certainly made beyond it.
     """
     usage = meter.usage
+    if usage is None and meter.begun is not None:
+        return _half_told(ask, quoted, held, meter, book, seconds)
     if usage is None or _is_absurd(usage, meter):
         reason = "no usage was reported" if usage is None else "the usage reported is absurd"
         return _estimated(ask, quoted, held, meter, reason, seconds)
@@ -142,13 +146,29 @@ def charge(
     read, made = _totals(usage)
     if nanos is None:
         return Charge(held, "estimate", model, read, made, "unpriced")
-    if ask.has_output and usage.output_tokens < meter.output_floor:
+    if ask.has_output and made < meter.output_floor:
         reason = "more was streamed than was reported"
         estimated = _estimated(ask, quoted, held, meter, reason, seconds)
         return max(estimated, Charge(nanos, *_tail(estimated)), key=lambda each: each.nanos)
     if not meter.complete:
         return Charge(nanos, "estimate", model, read, made, "it broke off: by its last report")
     return Charge(nanos, "usage", model, read, made)
+
+
+def _half_told(
+    ask: Ask, quoted: Quote, held: int, meter: Meter, book: PriceBook, seconds: float
+) -> Charge:
+    """An answer that broke off, and whose input had been told: the output is estimated alone."""
+    assert meter.begun is not None
+    estimated = _estimated(ask, quoted, held, meter, "it broke off before its usage", seconds)
+    price = book.find(ask.provider, meter.model or ask.model)
+    if price is None or _is_absurd(meter.begun, meter):
+        return estimated
+    made = max(estimated.output_tokens, meter.begun.output_tokens)
+    nanos = _cost(price, replace(meter.begun, output_tokens=made), ask, meter, book)
+    if nanos is None or nanos >= estimated.nanos:
+        return estimated
+    return replace(estimated, nanos=nanos, input_tokens=_totals(meter.begun)[0])
 
 
 def _totals(usage: Usage) -> tuple[int, int]:
@@ -218,8 +238,9 @@ def _window(price: ModelPrice) -> int:
     if price.context_window is None:
         raise Refusal(
             "model_not_priced",
-            "this request refers to input that is kept at the provider, and the context window "
-            f"of {price.model[:80]!r} is not known, so it has no bound: send the input itself",
+            "this request has input that is not in it (kept or found by the provider), and the "
+            f"context window of {price.model[:80]!r} is not known, so it has no bound: send the "
+            "input itself",
         )
     return price.context_window
 

@@ -113,7 +113,7 @@ def limits_of(provider: str, model: str) -> Limits:
 #: other names of service tiers that mean the same price
 TIER_ALIASES: dict[str, dict[str, str]] = {
     "openai": {"standard": "default", "scale": "default", "fast": "priority"},
-    "anthropic": {"standard": "default"},
+    "anthropic": {"standard": "default", "standard_only": "default"},
     "groq": {"standard": "default", "on_demand": "default"},
     "xai": {"standard": "default"},
     "gemini": {"standard": "default"},
@@ -131,7 +131,9 @@ class TierRule(NamedTuple):
 
 #: where the price list has a tier itself, that counts. Flex is priced without its discount and
 #: priority at the dearest factor of any model (gpt-5.5's), as it is not known for these models.
+#: Anthropic's priority is capacity that was bought beforehand: no call in it has its own price.
 TIER_RULES: dict[str, tuple[TierRule, ...]] = {
+    "anthropic": (TierRule("priority", 1000),),
     "openai": (
         TierRule("flex", 1000),
         TierRule("priority", 2500),

@@ -42,8 +42,15 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: parts of the prompt that are read from, and written to, the provider's cache
     cached: int = 0
     cache_write: int = 0
-    #: hosted web searches in the answer (responses only)
+    #: what is written to the cache for the longer of two lifetimes
+    write_long: int = 0
+    #: hosted web searches in the answer (responses and messages)
     web_search: int = 0
+    #: where the answer is made ("us", "global"), if not where the request says
+    geo: str | None = None
+    #: what is done for the call beside its first answer, by the same model or others:
+    #: "KIND:INPUT:OUTPUT[:MODEL]", joined by "+"
+    iterations: str | None = None
     #: bytes of input to a token; 1 is the most that a tokenizer can make of a text
     density: int = 4
     #: bytes of text in a token; None: words

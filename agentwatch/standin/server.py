@@ -21,6 +21,7 @@ import zstandard
 from aiohttp import web
 from msgspec import Struct
 
+from agentwatch.standin.anthropic import Anthropic
 from agentwatch.standin.bill import Bill, Entry
 from agentwatch.standin.line import Line
 from agentwatch.standin.openai import OpenAI
@@ -54,7 +55,7 @@ class Standin:
         self._rules: list[Rule] = []
         self._default = dict(options.default)
         self._marks = (*MARKS, *(canary.encode() for canary in options.canaries))
-        self._providers: Sequence[Provider] = (OpenAI(),)
+        self._providers: Sequence[Provider] = (OpenAI(), Anthropic())
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""

@@ -29,6 +29,7 @@ class Answer:
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
+        self.begun: Usage | None = None
         self.model: str | None = None
         self.service_tier: str | None = None
         self.error: str | None = None

@@ -32,6 +32,9 @@ class Ask(Struct, kw_only=True):
     input_overhead: int = 0
     #: input that is not in the body (previous_response_id …): only the context window bounds it
     input_by_reference: bool = False
+    #: how often the server may go on by itself after its first answer (a hosted tool's result is
+    #: read and answered): only the context window bounds what each of those reads
+    rounds: int = 0
     #: True where the API gives out text at all (False: embeddings)
     has_output: bool = True
     #: output may be made, and billed, that the answer never shows, unless the model is known
@@ -75,6 +78,8 @@ class Meter(Protocol):
 
     #: what the provider reported; None until it did
     usage: Usage | None
+    #: what it reported so far of an answer that may go on: the input is final, the output is not
+    begun: Usage | None
     #: the model and tier that answered, where the answer says so
     model: str | None
     service_tier: str | None

@@ -32,6 +32,7 @@ class Told:
 
     def __init__(self, usage: Usage | None = None, floor: int = 0, **more: Any) -> None:
         self.usage = usage
+        self.begun = more.get("begun")
         self.output_floor = floor
         self.output_ceiling = more.get("ceiling", floor + 32)
         self.model = more.get("model")

@@ -153,10 +153,21 @@ def test_a_tier_that_only_a_rule_prices_is_not_cheaper_than_any_known_one() -> N
     assert cost(find("gpt-4o"), usage, "flex") == cost(find("gpt-4o"), usage)
 
 
-def test_an_anthropic_or_xai_tier_without_a_price_is_unpriced() -> None:
-    for name, provider in (("claude-opus-5-5", "anthropic"), ("grok-4.7", "xai")):
-        with pytest.raises(Unpriced):
-            cost(find(name, provider), Usage(input_tokens=1), "priority")
+@pytest.mark.parametrize(
+    ("provider", "name", "tier"),
+    [("anthropic", "claude-sonnet-5", "fast"), ("xai", "grok-4.7", "priority")],
+)
+def test_an_anthropic_or_xai_tier_without_a_price_is_unpriced(
+    provider: str, name: str, tier: str
+) -> None:
+    with pytest.raises(Unpriced):
+        cost(find(name, provider), Usage(input_tokens=1), tier)
+
+
+def test_capacity_that_was_bought_beforehand_is_priced_as_if_it_had_not_been() -> None:
+    opus, usage = find("claude-opus-5-5", "anthropic"), Usage(input_tokens=7, output_tokens=5)
+    assert cost(opus, usage, "priority") == cost(opus, usage, "standard") > 0
+    assert "priority" in opus.ruled_tiers
 
 
 def test_audio_has_a_rate_or_is_refused() -> None:
