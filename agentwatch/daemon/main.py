@@ -87,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dialects() -> dict[str, Dialect]:
     """Every wire that is spoken, by its provider's name."""
-    return {dialect.name: dialect for dialect in (OpenAI(), Anthropic())}
+    spoken: tuple[Dialect, ...] = (OpenAI(), Anthropic())
+    return {dialect.name: dialect for dialect in spoken}
 
 
 def book_of(settings: Settings, handover: Handover) -> PriceBook:

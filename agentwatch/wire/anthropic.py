@@ -1,8 +1,8 @@
 """Anthropic's wire: its paths, its errors, and which reader and meter each API has.
 
 Clients disagree on who adds the version, so `/messages` and `/v1/messages` are one path; the
-provider's base URL has none, so it is put in on the way out. The OpenAI-compatible path has
-OpenAI's reader and meter, and errors that both kinds of SDK understand.
+provider's base URL has none, so it is put in on the way out. The OpenAI-compatible path is
+OpenAI's wire, errors included.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 from agentwatch.errors import Refusal
 from agentwatch.wire.anthropic_messages import MessageBody, MessageStream
 from agentwatch.wire.anthropic_request import MessageRequest, read_messages
-from agentwatch.wire.dialect import Ask, Meter, Request
+from agentwatch.wire.dialect import Ask, Dialect, Meter, Request
 from agentwatch.wire.json_object import read_object
-from agentwatch.wire.openai_chat import ChatBody, ChatStream, FreeBody
+from agentwatch.wire.openai import OpenAI
+from agentwatch.wire.openai_chat import FreeBody
 from agentwatch.wire.openai_request import CHAT, Answering, read_free, read_request
 
 _MESSAGES = "/messages"
@@ -50,6 +51,13 @@ class Anthropic:
 
     name = "anthropic"
 
+    def __init__(self) -> None:
+        self._compatible = _Compatible()
+
+    def at(self, path: str) -> Dialect:
+        """OpenAI's wire on the path that is compatible with it."""
+        return self._compatible if _short(path) == _CHAT else self
+
     def read(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[Ask, Request]:
@@ -58,16 +66,14 @@ class Anthropic:
         short = _short(path)
         if method == "GET" and _is_listing(short, query):
             return read_free(self.name, _with_query(short, query), {}, _free)
-        if method != "POST" or short not in (_MESSAGES, _COUNT, _CHAT):
+        if method != "POST" or short not in (_MESSAGES, _COUNT):
             raise _not_governed(method, path)
-        if query not in ("", _BETA) or (query and short == _CHAT):
+        if query not in ("", _BETA):
             raise _not_governed(method, f"{path}?…")
         fields = read_object(body)
         way_out = _with_query(short, query)
         if short == _COUNT:
             return read_free(self.name, way_out, fields, _free)
-        if short == _CHAT:
-            return read_request(self.name, CHAT, way_out, fields, headers, _chat)
         return read_messages(self.name, way_out, fields, headers, _meter)
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
@@ -79,9 +85,22 @@ class Anthropic:
     def stream_error(self, api: str, reason: str, message: str) -> bytes:
         """The event that ends a stream so that the SDK raises."""
         event = json.dumps(_error(reason, message, _STATUS.get(reason, 403))).encode()
-        if api == CHAT.name:
-            return b"data: " + event + b"\n\n"
         return b"event: error\ndata: " + event + b"\n\n"
+
+
+class _Compatible(OpenAI):
+    """Anthropic's chat completions, which are OpenAI's."""
+
+    name = Anthropic.name
+
+    def read(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Ask, Request]:
+        """Read a chat request. Raises Refusal."""
+        if method != "POST" or query:
+            raise _not_governed(method, f"{path}?…" if query else path)
+        fields = read_object(body)
+        return read_request(self.name, CHAT, f"/v1{_CHAT}", fields, headers, self.meter)
 
 
 def _short(path: str) -> str:
@@ -103,10 +122,6 @@ def _with_query(short: str, query: str) -> str:
 
 def _free(answering: Answering) -> Meter:
     return FreeBody()
-
-
-def _chat(answering: Answering) -> Meter:
-    return ChatStream(answering.strip) if answering.streamed else ChatBody()
 
 
 def _meter(request: MessageRequest, streamed: bool) -> Meter:

@@ -48,7 +48,9 @@ def test_what_is_free_is_let_through_without_a_hold(
 
 
 def test_the_openai_compatible_path_is_openais_chat() -> None:
-    ask, request = DIALECT.read("POST", "/v1/chat/completions", "", {}, BODY)
+    spoken = DIALECT.at("/chat/completions")
+    assert spoken is DIALECT.at("/v1/chat/completions") is not DIALECT.at("/v1/messages")
+    ask, request = spoken.read("POST", "/v1/chat/completions", "", {}, BODY)
     assert (ask.provider, ask.api, ask.upstream_path) == (
         "anthropic",
         "chat",
@@ -56,6 +58,9 @@ def test_the_openai_compatible_path_is_openais_chat() -> None:
     )
     assert isinstance(request.meter(True), ChatStream)
     assert isinstance(request.meter(False), ChatBody)
+    status, refusal = spoken.refusal("agent_budget_exceeded", "no")
+    assert (status, json.loads(refusal)["error"]["code"]) == (400, "agent_budget_exceeded")
+    assert spoken.stream_error("chat", "session_killed", "killed").startswith(b"data: {")
 
 
 #: every other path of the published API (anthropic 2.14, resources/)
@@ -92,7 +97,7 @@ def test_a_path_that_is_not_priced_is_let_through(asked: str) -> None:
 )
 def test_a_query_that_is_not_known_is_let_through(path: str, query: str) -> None:
     with pytest.raises(Refusal) as refused:
-        DIALECT.read("POST", path, query, {}, BODY)
+        DIALECT.at(path).read("POST", path, query, {}, BODY)
     assert refused.value.reason == "path_not_governed"
 
 
@@ -131,4 +136,3 @@ def test_a_stream_ends_in_the_event_that_its_sdk_raises_on() -> None:
     name, data = told.decode().splitlines()[:2]
     assert name == "event: error"
     assert json.loads(data.removeprefix("data: "))["error"]["code"] == "session_killed"
-    assert DIALECT.stream_error("chat", "session_killed", "killed").startswith(b"data: {")
