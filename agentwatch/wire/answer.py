@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from zlib import crc32
 
 from msgspec import Raw
 
+from agentwatch.core.anomaly import Step
 from agentwatch.core.usage import Usage
+from agentwatch.wire.fingerprint import SAID, sketch
 from agentwatch.wire.json_object import read_json
 from agentwatch.wire.sse import LIMIT, Event, EventStream
 
@@ -22,10 +25,15 @@ FRAME_TOKENS = 32
 #: bytes of an answer above which it is not read
 BODY_LIMIT = 64 << 20
 _ERROR_LENGTH = 500
+#: tool calls of one answer that are told apart
+_MOST_CALLS = 64
 
 
 class Answer:
     """Counts of one answer: see the protocol Meter for the meaning of its attributes."""
+
+    #: this meter notes what is said and which tools are called
+    notes = False
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -37,6 +45,19 @@ class Answer:
         self._pieces = 0
         self._text_bytes = 0
         self._other_bytes = 0
+        self._said: list[str] = []
+        self._said_left = SAID
+        self._called: list[int] = []
+
+    @property
+    def step(self) -> Step | None:
+        """What the answer did, as fingerprints; None where it did not come to its end, or what it
+        holds is not noted."""
+        if not (self.notes and self.complete) or self.error is not None:
+            return None
+        if self._called:
+            return Step(calls=hash(tuple(sorted(self._called))))
+        return Step(said=sketch("".join(self._said).encode(errors="replace")[:SAID]))
 
     def head(self, headers: Mapping[str, str]) -> None:
         """Most providers say nothing in their headers that bears on the price."""
@@ -65,6 +86,20 @@ class Answer:
     def _saw_other(self, size: int) -> None:
         """`size` bytes that may stand for billed output, or not."""
         self._other_bytes += size
+
+    def note_text(self, text: object) -> None:
+        """Some more text of the answer; its beginning is kept until the end."""
+        if self._said_left > 0 and isinstance(text, str) and text:
+            self._said.append(text[: self._said_left])
+            self._said_left -= len(text)
+
+    def note_call(self, name: object, arguments: object) -> None:
+        """A tool that is called, or without a name, more of the last one's arguments."""
+        called = self._called
+        if isinstance(name, str) and name and len(called) < _MOST_CALLS:
+            called.append(crc32(name.encode(errors="replace")))
+        if isinstance(arguments, str) and called:
+            called[-1] = crc32(arguments.encode(errors="replace"), called[-1])
 
     def _name(self, model: object, tier: object) -> None:
         """Keep the model and tier that answered, where they are said."""

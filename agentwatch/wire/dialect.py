@@ -12,7 +12,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from agentwatch.core.anomaly import Step
 from agentwatch.core.usage import Usage
+from agentwatch.wire.fingerprint import InputMarks
 
 
 class Ask(Struct, kw_only=True):
@@ -69,6 +71,8 @@ class Ask(Struct, kw_only=True):
     json_array: bool = False
     #: the thread or lane that the client names, if it does
     thread: str | None = None
+    #: fingerprints of its input, by which a loop is known (`input_marks`)
+    marks: InputMarks = InputMarks()
     #: free of charge (moderations, count_tokens): let through without a hold
     free: bool = False
 
@@ -106,6 +110,11 @@ class Meter(Protocol):
 
     def close(self) -> bytes:
         """The answer is at its end: what was kept back, if anything."""
+        ...
+
+    @property
+    def step(self) -> Step | None:
+        """Fingerprints of the tools that were called, or of what was said; None: not known."""
         ...
 
     @property

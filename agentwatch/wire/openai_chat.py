@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from agentwatch.core.usage import Usage
-from agentwatch.wire.answer import FRAME_TOKENS, StreamedAnswer, WholeAnswer
+from agentwatch.wire.answer import FRAME_TOKENS, Answer, StreamedAnswer, WholeAnswer
 from agentwatch.wire.openai_usage import read_usage
 
 
@@ -63,6 +63,22 @@ class _Choice(Struct):
         said = self.delta or self.message
         return len(said.tool_calls or ()) if said else 0
 
+    def note(self, meter: Answer) -> None:
+        """Tell a meter what is said and called."""
+        said = self.delta or self.message
+        if said is None:
+            meter.note_text(self.text)
+            return
+        meter.note_text(said.content or said.refusal)
+        for call in said.tool_calls or ():
+            _note(meter, call.function or call.custom)
+        _note(meter, said.function_call)
+
+
+def _note(meter: Answer, called: _Called | None) -> None:
+    if called is not None:
+        meter.note_call(called.name, called.arguments or called.input)
+
 
 class _Chunk(Struct):
     choices: list[_Choice] | None = None
@@ -94,6 +110,8 @@ def _size(text: str | None) -> int:
 class ChatStream(StreamedAnswer):
     """A streamed chat or legacy completion. `strip` takes the usage chunk out."""
 
+    notes = True
+
     def __init__(self, strip: bool = False) -> None:
         super().__init__()
         self._strip = strip
@@ -121,6 +139,8 @@ class ChatStream(StreamedAnswer):
 
     def _saw_choices(self, choices: list[_Choice]) -> None:
         self._saw_text(sum([choice.size() for choice in choices]))
+        for choice in choices:
+            choice.note(self)
         self._saw_other(sum([FRAME_TOKENS * choice.calls() for choice in choices if choice.delta]))
 
     def _report(self, usage: Raw, error: Raw) -> None:
@@ -137,6 +157,8 @@ class ChatStream(StreamedAnswer):
 class ChatBody(WholeAnswer):
     """A chat or legacy completion in one piece."""
 
+    notes = True
+
     def _read(self, body: bytes) -> None:
         try:
             chunk = _CHUNK.decode(body)
@@ -147,6 +169,7 @@ class ChatBody(WholeAnswer):
         self._name(chunk.model, chunk.service_tier)
         for choice in chunk.choices or ():
             self._text_bytes += choice.size()
+            choice.note(self)
             self._saw_other(FRAME_TOKENS * (1 + choice.calls()))
         self._report(chunk.usage, chunk.error)
 
@@ -169,6 +192,8 @@ class ChatBody(WholeAnswer):
 
 class EmbeddingsBody(ChatBody):
     """Embeddings: there is input, and no output that is billed."""
+
+    notes = False
 
     @property
     def output_ceiling(self) -> int:

@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from agentwatch.errors import Refusal
 from agentwatch.wire.dialect import Ask, Meter
+from agentwatch.wire.fingerprint import InputMarks, input_marks
 from agentwatch.wire.json_object import (
     Fields,
     bad,
@@ -221,6 +222,7 @@ def read_request(
         stream=stream,
         thread=_thread(fields, headers),
         cache_write_long=_keeps_long(fields),
+        marks=_marks(api, fields),
     )
     prediction = given(fields, "prediction")
     if prediction is not None and api is CHAT:
@@ -353,6 +355,12 @@ def _prompts(fields: Fields, key: str) -> int:
     if isinstance(prompts, str) or all(isinstance(prompt, int) for prompt in prompts):
         return 1
     return len(prompts)
+
+
+def _marks(api: Api, fields: Fields) -> InputMarks:
+    if given(fields, "conversation") is not None:
+        return InputMarks()  # what the server keeps may be another each time
+    return input_marks(given(fields, api.input), given(fields, "previous_response_id"))
 
 
 def _keeps_long(fields: Fields) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from agentwatch.core.usage import Usage
-from agentwatch.wire.answer import FRAME_TOKENS, StreamedAnswer, WholeAnswer
+from agentwatch.wire.answer import FRAME_TOKENS, Answer, StreamedAnswer, WholeAnswer
 from agentwatch.wire.json_object import LARGEST, read_json
 from agentwatch.wire.openai_usage import read_usage
 
@@ -25,6 +25,8 @@ _BILLED = frozenset(
         "custom_tool_call_input",
     )
 )
+#: what of it is an answer to whoever asked
+_SHOWN = ("response.output_text.delta", "response.refusal.delta")
 _ABSENT = (b"", b"null")
 
 
@@ -53,6 +55,8 @@ _RESPONSE = msgspec.json.Decoder(_Response)
 class ResponsesStream(StreamedAnswer):
     """A streamed response. `search_fee` names the fee of a web search, where one may be made."""
 
+    notes = True
+
     def __init__(self, search_fee: str | None = None) -> None:
         super().__init__(EVENT_LIMIT)
         self._search_fee = search_fee
@@ -78,6 +82,8 @@ class ResponsesStream(StreamedAnswer):
 
     def _saw_delta(self, event: _Event) -> None:
         size = _size(event.delta)
+        if event.type in _SHOWN:
+            self.note_text(event.delta)
         if event.type in _BILLED:
             self._saw_text(size)
         else:
@@ -88,6 +94,7 @@ class ResponsesStream(StreamedAnswer):
         item = read_json(raw)
         if isinstance(item, dict):
             self._saw_other(FRAME_TOKENS + _hidden_size(item))
+            _note_item(self, item)
 
     def _finish(self, response: _Response) -> None:
         self._name(response.model, response.service_tier)
@@ -103,6 +110,8 @@ class ResponsesStream(StreamedAnswer):
 class ResponsesBody(WholeAnswer):
     """A response in one piece."""
 
+    notes = True
+
     def __init__(self, search_fee: str | None = None) -> None:
         super().__init__()
         self._search_fee = search_fee
@@ -112,7 +121,12 @@ class ResponsesBody(WholeAnswer):
         self.complete = True
         self._name(response.model, response.service_tier)
         self._saw_other(len(bytes(response.output)))
-        self._text_bytes += _shown_size(read_json(response.output))
+        items = read_json(response.output)
+        self._text_bytes += _shown_size(items)
+        for item in items if isinstance(items, list) else ():
+            _note_item(self, item)
+            for part in _parts_of(item):
+                self.note_text(part.get("text"))
         if bytes(response.error) not in _ABSENT:
             self._failed(response.error)
         self.usage = self._usage(response)
@@ -157,6 +171,20 @@ def _shown_size(items: object) -> int:
     """Bytes of text in the messages of an output."""
     if not isinstance(items, list):
         return 0
-    contents = [item.get("content") for item in items if isinstance(item, dict)]
-    parts = [part for content in contents if isinstance(content, list) for part in content]
-    return sum(_size(part.get("text")) for part in parts if isinstance(part, dict))
+    return sum(_size(part.get("text")) for item in items for part in _parts_of(item))
+
+
+def _parts_of(item: object) -> list[dict[str, Any]]:
+    """The parts of a message; none of any other item."""
+    content = item.get("content") if isinstance(item, dict) else None
+    parts = content if isinstance(content, list) else ()
+    return [part for part in parts if isinstance(part, dict)]
+
+
+def _note_item(meter: Answer, item: object) -> None:
+    """Tell a meter of a tool that is called."""
+    if isinstance(item, dict) and str(item.get("type")).endswith("_call"):
+        arguments = item.get("arguments", item.get("input", item.get("action")))
+        if not isinstance(arguments, str):
+            arguments = msgspec.json.encode(arguments).decode()
+        meter.note_call(item.get("name") or item["type"], arguments)
