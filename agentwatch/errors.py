@@ -4,6 +4,7 @@ AgentWatchError
 ├── UsageError                 the caller asked for something that can't be (exit 2)
 │   └── SettingsError          a configuration that can't be read, or an unknown key
 ├── DaemonUnavailable          no daemon answers on the socket (exit 1)
+├── AlertsUnavailable          the alerts can't be read or changed at the moment
 ├── LedgerError
 │   ├── UnknownAccount         no such session
 │   ├── UnknownHold            no such hold
@@ -34,6 +35,10 @@ class SettingsError(UsageError):
 
 class DaemonUnavailable(AgentWatchError):
     """No daemon answers on the socket."""
+
+
+class AlertsUnavailable(AgentWatchError):
+    """The alerts can't be read or changed at the moment."""
 
 
 class LedgerError(AgentWatchError):

@@ -25,7 +25,15 @@ SOCKET_PATH_LIMIT = 103
 
 #: names by which a folder is known to be ours, so that it may be closed to others unasked
 _OURS = frozenset(
-    {"config.toml", "prices.toml", "keys.json", "ledger.sqlite3", "agentwatch.lock", "daemon.json"}
+    {
+        "config.toml",
+        "prices.toml",
+        "keys.json",
+        "ledger.sqlite3",
+        "alerts.sqlite3",
+        "agentwatch.lock",
+        "daemon.json",
+    }
 )
 
 
@@ -37,6 +45,7 @@ class Paths(Struct, frozen=True, kw_only=True):
     keys_file: Path
     state_dir: Path
     ledger: Path
+    alerts: Path
     lock: Path
     daemon_file: Path
     log: Path
@@ -103,6 +112,7 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
         keys_file=state / "keys.json",
         state_dir=state,
         ledger=state / "ledger.sqlite3",
+        alerts=state / "alerts.sqlite3",
         lock=state / "agentwatch.lock",
         daemon_file=state / "daemon.json",
         log=state / "daemon.log",

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from agentwatch.core.alert import ALERT, SEVERITIES
+from agentwatch.core.anomaly import Limits
 from agentwatch.core.money import parse_usd
 from agentwatch.errors import SettingsError, UsageError
 from agentwatch.paths import Paths, find_paths
@@ -26,6 +28,7 @@ from agentwatch.upstreams import PROVIDERS, PUBLIC_UPSTREAMS, upstream_base
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Timeout = Annotated[float, Meta(ge=0.1, le=3_600)]
 Tokens = Annotated[int, Meta(ge=1, le=10_000_000)]
+AnomalyAction = Literal["session", "off", "alert", "pause", "kill"]
 
 PREFIX = "AGENTWATCH_"
 
@@ -71,6 +74,53 @@ class PricesSettings(_Section, frozen=True):
         return None if value is None else parse_usd(value, "[prices] unknown_usd_per_mtok")
 
 
+class AnomaliesSettings(_Section, frozen=True):
+    """Actions by kind ("session": what `run --on-anomaly` says), and how much is too much."""
+
+    #: below this severity an alert is all that is done
+    act_from: Literal["info", "warning"] = "warning"
+    prompt_growth: AnomalyAction = "session"
+    repeated_request: AnomalyAction = "session"
+    repeated_tool_call: AnomalyAction = "session"
+    cycle: AnomalyAction = "session"
+    stale_answers: AnomalyAction = "session"
+    same_error: AnomalyAction = "session"
+    failing_calls: AnomalyAction = "session"
+    burn_rate: AnomalyAction = "session"
+    burst: AnomalyAction = "session"
+    fan_out: AnomalyAction = "session"
+    repeats: Annotated[int, Meta(ge=3, le=16)] = 5
+    cycle_rounds: Annotated[int, Meta(ge=2, le=4)] = 3
+    stale_steps: Annotated[int, Meta(ge=3, le=1_000)] = 8
+    failures: Annotated[int, Meta(ge=2, le=1_000)] = 6
+    burst_calls: Annotated[int, Meta(ge=2, le=100_000)] = 20
+    burst_factor: Annotated[float, Meta(ge=2, le=1_000)] = 8.0
+    fan_out_calls: Annotated[int, Meta(ge=2, le=100_000)] = 20
+    ceiling_within_s: Seconds = 120.0
+    usd_per_hour: Decimal | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """The figures as the detectors take them."""
+        most = self.usd_per_hour
+        return Limits(
+            **{name: getattr(self, name) for name in _FIGURES},
+            nanos_per_hour=None if most is None else parse_usd(most, "[anomalies] usd_per_hour"),
+        )
+
+    def action(self, kind: str, severity: str, of_session: str) -> str | None:
+        """What is done about this: alert, pause or kill; None: nothing at all."""
+        told: str = getattr(self, kind)
+        if told == "off":
+            return None
+        if SEVERITIES.index(severity) < SEVERITIES.index(self.act_from):
+            return ALERT
+        return of_session if told == "session" else told
+
+
+_FIGURES = tuple(name for name in Limits.__struct_fields__ if name != "nanos_per_hour")
+
+
 class RunSettings(_Section, frozen=True):
     kill_grace_s: Seconds = 5.0
 
@@ -99,6 +149,7 @@ class _Values(_Section, frozen=True):
     enforcement: EnforcementSettings = EnforcementSettings()
     providers: dict[str, ProviderSettings] = {}
     prices: PricesSettings = PricesSettings()
+    anomalies: AnomaliesSettings = AnomaliesSettings()
     run: RunSettings = RunSettings()
     doors: DoorsSettings = DoorsSettings()
     daemon: DaemonSettings = DaemonSettings()
@@ -272,6 +323,7 @@ def _check_meaning(settings: Settings) -> None:
         for path in settings.provider(provider).passthrough:
             _check_passthrough(provider, path)
     _check_price(settings.prices)
+    _check_pace(settings.anomalies)
     _check_state(settings)
 
 
@@ -291,6 +343,15 @@ def _check_passthrough(provider: str, path: str) -> None:
         raise SettingsError(
             f"[providers.{provider}] passthrough: {path!r} is no plain path like '/v1/files'"
         )
+
+
+def _check_pace(anomalies: AnomaliesSettings) -> None:
+    try:
+        most = anomalies.limits.nanos_per_hour
+    except UsageError as error:
+        raise SettingsError(str(error)) from None
+    if most == 0:
+        raise SettingsError("[anomalies] usd_per_hour must be above zero")
 
 
 def _check_price(prices: PricesSettings) -> None:

@@ -146,7 +146,7 @@ def test_a_passthrough_that_would_open_more_than_it_says(tmp_path: Path, path: s
 
 
 def test_every_variable_is_obeyed(tmp_path: Path) -> None:
-    numbers = {"int": "3", "float": "3", "bool": "false"}
+    numbers = {"int": "4", "float": "3", "bool": "false", "str": "alert"}
     for variable, key in VARIABLES.items():
         before = load(tmp_path)
         value = _another(before, key, numbers)
@@ -164,6 +164,8 @@ def _another(settings: Settings, key: tuple[str, ...], numbers: dict[str, str]) 
         "passthrough": "/v1/files",
         "auto_tier": "flex",
         "unknown_usd_per_mtok": "3",
+        "usd_per_hour": "3",
+        "act_from": "info",
     }
     if key[-1] in words:
         return words[key[-1]]

@@ -21,9 +21,11 @@ from agentwatch.daemon.governor import Call, Governor
 from agentwatch.daemon.relay import ClientGone
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.upstream import Lost, NotSent
+from agentwatch.daemon.watch import Watch
 from agentwatch.errors import JournalUnavailable
 from agentwatch.pricing import load_book
 from agentwatch.settings import Settings, load_settings
+from agentwatch.store.alerts import AlertStore
 from agentwatch.store.memory import MemoryJournal
 from agentwatch.store.protocol import Batch
 from agentwatch.store.store import Store
@@ -78,7 +80,7 @@ class BrokenJournal(MemoryJournal):
 class FakeAnswer:
     """An answer whose chunks the test puts in one by one, or all at once."""
 
-    def __init__(self, *chunks: bytes, status: int = 200, **headers: str) -> None:
+    def __init__(self, *chunks: bytes | object, status: int = 200, **headers: str) -> None:
         self.status = status
         self.headers: CIMultiDict[str] = CIMultiDict(
             {name.replace("_", "-"): value for name, value in headers.items()}
@@ -118,6 +120,10 @@ class FakeUpstream:
         self._answers = list(answers)
         self.sent: list[dict[str, Any]] = []
         self.credentials: list[tuple[str, str]] = []
+
+    def will(self, answer: FakeAnswer | BaseException | None) -> None:
+        """The next answer after those that are there already."""
+        self._answers.append(answer)
 
     async def send(
         self,
@@ -198,14 +204,17 @@ class Bench:
         self.store = Store(journal)
         self.tasks = Tasks()
         self.events = Events()
+        told = settings(**variables)
+        self.watch = Watch(self.store, AlertStore(None), told.anomalies, self.events)
         self.governor = Governor(
             self.store,
             book(),
             {"openai": upstream},
             Keys(),
-            settings(**variables),
+            told,
             self.tasks,
             self.events,
+            self.watch,
         )
 
     def open(self, usd: float | None = 1.0, name: str = "s", **terms: Any) -> Any:
@@ -235,6 +244,7 @@ async def bench(
     """A governor whose upstream gives these answers; all is ended afterwards."""
     made = Bench(upstream or FakeUpstream(*answers), BrokenJournal(), **variables)
     await made.store.open()
+    await made.watch.open()
     try:
         yield made
     finally:
@@ -242,6 +252,7 @@ async def bench(
         made.governor.end_calls("stopping")
         await made.tasks.end(0.1)
         await made.store.close()
+        await made.watch.alerts.close()
 
 
 async def until(look: Callable[[], Any], timeout: float = 10.0) -> None:

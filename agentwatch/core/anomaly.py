@@ -123,7 +123,7 @@ class Episodes:
         change = Change([], [])
         for name, finding in levels:
             if finding is None:
-                if name in self._open:
+                if self._open and name in self._open:
                     del self._open[name]
                     change.over.append(name)
             elif name not in self._open:

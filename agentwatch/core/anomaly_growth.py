@@ -26,7 +26,7 @@ CLEAR_TENTHS = 11
 class Growth:
     """One lane's window."""
 
-    __slots__ = ("_bound", "_lane", "_sizes", "_tokens")
+    __slots__ = ("_bound", "_guessed", "_lane", "_sizes", "_tokens")
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
@@ -34,6 +34,8 @@ class Growth:
         self._sizes: list[tuple[int, int]] = []
         #: bound and tokens of a call that ended, by which others are estimated
         self._bound, self._tokens = 0, 0
+        #: the call that is out, and was judged by an estimate
+        self._guessed = 0
 
     def begun(self, call: Begun) -> Levels:
         """A call was let through."""
@@ -42,25 +44,29 @@ class Growth:
             self._put(call.iteration, call.tokens)
         elif (guess := self._guess(call)) is not None:
             sizes = [*sizes[1 - WINDOW :], (call.iteration, guess)]
+            self._guessed = call.iteration
         yield from self._levels(sizes)
 
     def ended(self, end: Ended) -> Levels:
         """It is over: by what the provider counted."""
         call = end.call
+        if self._guessed == call.iteration:
+            self._guessed = 0
         if end.tokens:
             self._put(call.iteration, end.tokens)
             self._bound, self._tokens = call.bound, end.tokens
+            yield from self._levels(self._sizes)
         elif end.failed:
             self._drop(call.iteration)
-        yield from self._levels(self._sizes)
 
     def _levels(self, sizes: list[tuple[int, int]]) -> Levels:
-        """It holds from CONSECUTIVE growths on, until there is a ratio that is none."""
+        """It holds from CONSECUTIVE growths on, until a ratio is seen that is none; while a call is
+        out that was judged by an estimate, what others came to says nothing."""
         window = [tokens for _, tokens in sizes]
         run = _run(window)
         if run >= CONSECUTIVE:
             yield (PROMPT_GROWTH, self._lane), self._found(window)
-        elif not run:
+        elif run + 1 < len(window) and not self._guessed:
             yield (PROMPT_GROWTH, self._lane), None
 
     def _put(self, iteration: int, tokens: int) -> None:

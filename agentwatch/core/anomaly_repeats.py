@@ -3,7 +3,7 @@
 A step is what an answer did: which tools it called with which arguments, or else what it said.
 For each period up to LONGEST_CYCLE it is counted how many steps in a row equal the one a period
 before, and for how many of them what the agent was told was the same, too: who polls a job that
-goes on is told something else each time, and may go on for twice as long.
+goes on is told something else each time, and may go on for PATIENCE times as long.
 """
 
 from __future__ import annotations
@@ -70,24 +70,41 @@ class Requests:
 class Repeats:
     """One lane's steps."""
 
-    __slots__ = ("_errors", "_lane", "_limits", "_same", "_stale", "_steps", "_told", "_told_same")
+    __slots__ = (
+        "_before",
+        "_errors",
+        "_lane",
+        "_limits",
+        "_newest",
+        "_same",
+        "_seen_until",
+        "_stale",
+        "_steps",
+        "_told",
+        "_told_same",
+    )
 
     def __init__(self, lane: Lane, limits: Limits) -> None:
         self._lane = lane
         self._limits = limits
-        #: the newest first, so that the one a period before is found by the period
-        self._steps: deque[tuple[Step, int]] = deque(maxlen=STEPS)
-        self._same = [0] * (LONGEST_CYCLE + 1)
-        self._told_same = [0] * (LONGEST_CYCLE + 1)
+        #: steps and what was told before each, the newest first: found by their period
+        self._steps: deque[Step] = deque(maxlen=STEPS)
+        self._told: deque[int] = deque(maxlen=STEPS)
+        self._same = [0] * LONGEST_CYCLE
+        self._told_same = [0] * LONGEST_CYCLE
         self._stale = 0
         self._errors = 0
-        self._told: Begun | None = None
+        self._before: Begun | None = None
+        #: the newest call, and the one that was so at the last step: who began by then had not seen
+        #: what came of it, and does not do it again
+        self._newest = self._seen_until = 0
 
     # ---- what the agent is told
 
     def begun(self, call: Begun) -> Levels:
         """A call was let through: is the agent told of the same error again?"""
-        before, self._told = self._told, call
+        self._newest = max(self._newest, call.iteration)
+        before, self._before = self._before, call
         again = before is not None and call.bound > before.bound and alike(call.error, before.error)
         self._errors = 0 if not call.error else self._errors + 1 if again else 1
         yield (SAME_ERROR, self._lane), self._same_error()
@@ -103,28 +120,32 @@ class Repeats:
 
     def ended(self, end: Ended) -> Levels:
         """An answer came: is it what came before?"""
-        if end.step is None or end.failed:
+        if end.step is None or end.failed or end.call.iteration <= self._seen_until:
             return
+        self._seen_until = self._newest
         self._count(end.step, end.call.last)
         yield (REPEATED_TOOL_CALL, self._lane), self._repeated(end.step)
         yield (CYCLE, self._lane), self._cycle()
         yield (STALE_ANSWERS, self._lane), self._stale_answers(end.step)
 
     def _count(self, step: Step, told: int) -> None:
-        for period in range(1, LONGEST_CYCLE + 1):
-            earlier = self._steps[period - 1] if period <= len(self._steps) else None
-            same = earlier is not None and _equal(step, earlier[0])
-            self._same[period] = self._same[period] + 1 if same else 0
-            told_same = earlier is not None and same and told == earlier[1]
-            self._told_same[period] = self._told_same[period] + 1 if told_same else 0
-        known = any(_equal(step, earlier) for earlier, _ in self._steps)
+        equal = [_equal(step, earlier) for earlier in self._steps]
+        known = told in self._told and any(equal)
         self._stale = self._stale + 1 if known else 0
-        self._steps.appendleft((step, told))
+        same, told_same = self._same, self._told_same
+        for place in range(LONGEST_CYCLE):
+            if place < len(equal) and equal[place]:
+                same[place] += 1
+                told_same[place] = told_same[place] + 1 if told == self._told[place] else 0
+            else:
+                same[place] = told_same[place] = 0
+        self._steps.appendleft(step)
+        self._told.appendleft(told)
 
     def _repeated(self, step: Step) -> Finding | None:
-        times = self._same[1] + 1
+        times = self._same[0] + 1
         # the first of a row is told something else than what the tool answers
-        enough = self._told_same[1] + 2 >= self._limits.repeats
+        enough = self._told_same[0] + 2 >= self._limits.repeats
         most = self._limits.repeats if enough else PATIENCE * self._limits.repeats
         if not step.calls or times < most:
             return None
@@ -137,7 +158,7 @@ class Repeats:
     def _cycle(self) -> Finding | None:
         rounds = self._limits.cycle_rounds
         for period in range(2, LONGEST_CYCLE + 1):
-            steps, told = self._same[period], self._told_same[period]
+            steps, told = self._same[period - 1], self._told_same[period - 1]
             enough = told >= period * (rounds - 1) or steps >= period * (PATIENCE * rounds - 1)
             if enough and not self._is_one_step(steps):
                 return self._finding(
@@ -150,10 +171,10 @@ class Repeats:
 
     def _is_one_step(self, steps: int) -> bool:
         """The row is one step again and again, which is not called a cycle."""
-        return self._same[1] >= steps
+        return self._same[0] >= steps
 
     def _stale_answers(self, step: Step) -> Finding | None:
-        times, empty = self._same[1] + 1, not (step.calls or step.said)
+        times, empty = self._same[0] + 1, not (step.calls or step.said)
         if not step.calls and times >= self._limits.repeats:
             what = "empty answers" if empty else "answers that say the same"
             return self._finding(
@@ -174,6 +195,4 @@ class Repeats:
 
 
 def _equal(one: Step, other: Step) -> bool:
-    if one.calls or other.calls:
-        return one.calls == other.calls
-    return alike(one.said, other.said)
+    return one.calls == other.calls and (one.calls != 0 or alike(one.said, other.said))

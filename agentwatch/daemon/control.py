@@ -12,6 +12,7 @@ from aiohttp import web
 
 from agentwatch.core.accounts import Session
 from agentwatch.daemon.access import KEY_PREFIX, Wrappers, presented, session_of_token
+from agentwatch.daemon.control_alerts import AlertCalls
 from agentwatch.daemon.control_budgets import BudgetCalls
 from agentwatch.daemon.control_sessions import SessionCalls
 from agentwatch.daemon.doors import check_origin, connection_of
@@ -60,10 +61,17 @@ class Control:
         self._about = about
         self._do_restart = restart
         self._wrappers = Wrappers()
-        sessions = SessionCalls(self._store, governor.events, self._wrappers, governor.calls_of)
+        sessions = SessionCalls(
+            self._store,
+            governor.events,
+            self._wrappers,
+            governor.calls_of,
+            governor.watch.of,
+        )
+        alerts = AlertCalls(governor.watch)
         budgets = BudgetCalls(self._store, Preflight(governor, settings))
         #: every row, of all parts
-        self.routes = (*self._own_routes(), *sessions.routes(), *budgets.routes())
+        self.routes = (*self._own_routes(), *sessions.routes(), *budgets.routes(), *alerts.routes())
 
     def _own_routes(self) -> tuple[Route, ...]:
         return (

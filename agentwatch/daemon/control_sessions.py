@@ -15,7 +15,7 @@ from agentwatch.daemon.events import Events
 from agentwatch.daemon.fields import boolean, check_fields, money, seconds, text
 from agentwatch.daemon.following import follow
 from agentwatch.daemon.routes import ID, Answer, Asked, Route, in_force, not_from_inside, row
-from agentwatch.daemon.shapes import session_shape, sessions_shape
+from agentwatch.daemon.shapes import Alerts, session_shape, sessions_shape
 from agentwatch.errors import UsageError
 from agentwatch.store.store import Store
 
@@ -41,8 +41,10 @@ class SessionCalls:
         events: Events,
         wrappers: Wrappers,
         calls_of: Callable[[str], int],
+        alerts: Alerts,
     ) -> None:
         self._store = store
+        self._alerts = alerts
         self._events = events
         self._wrappers = wrappers
         self._calls_of = calls_of
@@ -86,7 +88,9 @@ class SessionCalls:
 
     async def sessions(self, asked: Asked) -> Answer:
         """All sessions, the newest last."""
-        return {"sessions": await sessions_shape(self._store.ledger, self._store.now())}
+        return {
+            "sessions": await sessions_shape(self._store.ledger, self._store.now(), self._alerts)
+        }
 
     async def session(self, asked: Asked) -> Answer:
         """One session."""
@@ -123,7 +127,7 @@ class SessionCalls:
         return await follow(asked.request, self._events, session_id)
 
     def _shape(self, session: Session) -> Answer:
-        return session_shape(session, self._store.now())
+        return session_shape(session, self._store.now(), self._alerts)
 
     def _named(self, asked: Asked) -> Session:
         session = self._store.ledger.session(asked.names["id"])

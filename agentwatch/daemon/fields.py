@@ -51,6 +51,16 @@ def text(body: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
+def texts(body: Mapping[str, Any], name: str) -> list[str]:
+    """A list of texts; empty where it is not given. Raises UsageError."""
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise UsageError(f"{name} must be a list of texts")
+    return value
+
+
 def boolean(body: Mapping[str, Any], name: str) -> bool | None:
     """True or false; None where it is not given. Raises UsageError."""
     value = body.get(name)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from agentwatch.core.accounts import Session
+from agentwatch.core.anomaly import Step
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import round_up
 from agentwatch.core.prices import PriceBook
@@ -26,6 +28,15 @@ class OutOfMoney(Exception):
     """A stream has used up its hold, and no account has money for more."""
 
 
+class Over(NamedTuple):
+    """How a flight ended, for who watches its session. `tokens`: the input that was reported."""
+
+    nanos: int = 0
+    tokens: int | None = None
+    failed: bool = False
+    step: Step | None = None
+
+
 class Flight:
     """A call from its hold to its one terminal entry."""
 
@@ -38,6 +49,8 @@ class Flight:
         self.iteration = store.ledger.holds[hold_id].iteration
         #: why the flight was ended from outside: client_gone, killed, stopping
         self.ended_by: str | None = None
+        #: is told once how it ended, before the client has the last of the answer
+        self.when_over: Callable[[Over], None] | None = None
         self._left_at: float | None = None
         self._quoted = quoted
         self._store = store
@@ -94,17 +107,21 @@ class Flight:
 
     def settle(self, meter: Meter) -> int:
         """Charge what the answer cost, as far as it was read; nanos."""
-        return self._settle(
-            charge(self.ask, self._quoted, self.held, meter, self._book, self._seconds)
-        )
+        what = charge(self.ask, self._quoted, self.held, meter, self._book, self._seconds)
+        nanos = self._settle(what)
+        tokens = what.input_tokens if what.basis == "usage" else None
+        self._over(Over(nanos, tokens, meter.error is not None, meter.step))
+        return nanos
 
     def settle_in_doubt(self, rule: str, reason: str = "no answer came after it was sent") -> int:
         """Charge a call whose answer never came: the whole hold (rule "hold"), or its input."""
         whole = rule == "hold" or not self.ask.has_output
         nanos = self.held if whole else min(self.held, self._quoted.worst(0))
-        return self._settle(
+        paid = self._settle(
             Charge(nanos, "estimate", self.ask.model, self.ask.input_bound, 0, reason)
         )
+        self._over(Over(paid, failed=self.ended_by is None))
+        return paid
 
     def abandon(self) -> None:
         """End a hold that is still open when the call is over, whatever went wrong: it is given
@@ -112,11 +129,18 @@ class Flight:
         if self._left_at is not None:
             self.settle_in_doubt("hold", "the call failed in the daemon")
         else:
+            self._over(Over())
             self.void("not sent")
 
     def void(self, reason: str) -> None:
         """Nothing was billed for sure."""
         self._store.void(self.hold_id, reason)
+        self._over(Over(failed=True))
+
+    def _over(self, how: Over) -> None:
+        tell, self.when_over = self.when_over, None
+        if tell is not None:
+            tell(how)
 
     def _settle(self, what: Charge) -> int:
         failpoints.at("before_settle")

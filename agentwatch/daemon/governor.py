@@ -29,6 +29,7 @@ from agentwatch.daemon.relay import Client, Relay
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.turnstile import Turnstile
 from agentwatch.daemon.upstream import Upstream
+from agentwatch.daemon.watch import Watch
 from agentwatch.errors import BarredError, JournalUnavailable, Refusal
 from agentwatch.settings import Settings
 from agentwatch.store.store import Store, Written, new_hold_id
@@ -72,10 +73,12 @@ class Governor:
         settings: Settings,
         tasks: Tasks,
         events: Events,
+        watch: Watch,
     ) -> None:
         self.store = store
         self.book = book
         self.events = events
+        self.watch = watch
         #: calls that governance did not fully cover, by cause, since this process began
         self.passes: dict[str, int] = {}
         self._upstreams = upstreams
@@ -111,7 +114,7 @@ class Governor:
     async def serve(self, call: Call, client: Client) -> None:
         """See one call through to its end. Raises Refusal before anything was sent."""
         session = self.store.ledger.session(call.session_id)
-        _check_state(session, self.store.now())
+        self._check_state(session)
         key = self._keys.provider(call.ask.provider)
         if key is None:
             raise Refusal("unknown_credential", words.no_provider_key(call.ask.provider))
@@ -175,11 +178,15 @@ class Governor:
         flights = self._flights.setdefault(session.name, set())
         flights.add(flight)
         try:
+            begun = self.watch.begun(session, flight.iteration, call.ask)
+            flight.when_over = lambda how: self.watch.ended(session, begun, how)
+            if flight.ended_by is not None:
+                await asyncio.sleep(0)  # killed just now: nothing is to be sent
             await self._until_written(session, written)
             failpoints.at("after_written")
             await relay.fly(flight, verdict.limit, lambda: self._left(session))
         except asyncio.CancelledError:
-            _refuse_if_killed(flight)
+            self._refuse_if_killed(flight)
             raise
         finally:
             flight.abandon()
@@ -209,7 +216,7 @@ class Governor:
                     # it came before the pause, which was looked at on its arrival
                     return Waits(session.id, 0)
                 raise Refusal(
-                    f"session_{error.state}", words.barred(session, error.state)
+                    f"session_{error.state}", self._barred(session, error.state)
                 ) from None
             return verdict if isinstance(verdict, Waits) else (verdict, written)
 
@@ -247,6 +254,19 @@ class Governor:
             return quoted
         prices = priced(call.ask, self.book)
         return quote_for(call.ask, prices, auto_tier, counted + call.ask.input_overhead)
+
+    def _check_state(self, session: Session) -> None:
+        state = session.state_at(self.store.now())
+        if state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
+            raise Refusal(f"session_{state}", self._barred(session, state))
+
+    def _barred(self, session: Session, state: str) -> str:
+        return words.barred(session, state, self.watch.why(session))
+
+    def _refuse_if_killed(self, flight: Flight) -> None:
+        """A call that a kill caught between its hold and its sending is told so."""
+        if flight.ended_by == "killed":
+            raise Refusal("session_killed", self._barred(flight.session, acc.KILLED)) from None
 
     def _left(self, session: Session) -> int | None:
         """What the session's next call could be given, in nanos; None: nothing bounds it."""
@@ -334,19 +354,6 @@ class Governor:
         event = event_of(entry, session_id)
         if event is not None:
             self.events.tell(event)
-
-
-def _check_state(session: Session, at: float) -> None:
-    state = session.state_at(at)
-    if state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
-        raise Refusal(f"session_{state}", words.barred(session, state))
-
-
-def _refuse_if_killed(flight: Flight) -> None:
-    """A call that a kill caught between its hold and its sending is told so."""
-    if flight.ended_by == "killed":
-        message = words.barred(flight.session, acc.KILLED)
-        raise Refusal("session_killed", message) from None
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:

@@ -38,9 +38,11 @@ from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.proxy import Proxy
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.upstream import Upstream, open_session
+from agentwatch.daemon.watch import Watch
 from agentwatch.errors import AgentWatchError
 from agentwatch.pricing import load_book
 from agentwatch.settings import Settings, load_settings
+from agentwatch.store.alerts import AlertStore
 from agentwatch.store.sqlite import SqliteJournal
 from agentwatch.store.store import Store
 from agentwatch.upstreams import PROVIDERS
@@ -133,7 +135,10 @@ async def _serve(
         spoken = dialects()
         ways = {name: Upstream(name, settings.upstream(name), session) for name in spoken}
         book = partial(book_of, settings, handover)
-        governor = Governor(store, book(), ways, keys, settings, tasks, Events())
+        events = Events()
+        watch = Watch(store, AlertStore(settings.paths.alerts), settings.anomalies, events)
+        await watch.open()
+        governor = Governor(store, book(), ways, keys, settings, tasks, events, watch)
         daemon = Daemon(governor, spoken, keys, settings, tasks, book, partial(end, EXIT_REREAD))
         await daemon.listen(arguments.port_fd, arguments.socket_fd)
         _rarely_collect()
@@ -141,6 +146,7 @@ async def _serve(
         code = await ended
         await daemon.stop(settings.daemon.stop_grace_s)
     await store.close()
+    await watch.alerts.close()
     return code
 
 

@@ -18,12 +18,14 @@ import msgspec
 from agentwatch.core import accounts as acc
 from agentwatch.core.accounts import Hold, Outcome, Session
 from agentwatch.core.admission import Policy, Refused
+from agentwatch.core.anomaly import Begun
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import parse_usd, to_usd
 from agentwatch.core.prices import Unpriced, billed_input, cost
 from agentwatch.core.usage import Usage
 from agentwatch.daemon import words
 from agentwatch.daemon.fields import check_fields, count, money, text
+from agentwatch.daemon.flight import Over
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.quoting import ABSURD_TOKENS, priced, quote_for
 from agentwatch.errors import BarredError, JournalUnavailable, Refusal, UnknownHold, UsageError
@@ -57,6 +59,8 @@ class Preflight:
         self._governor = governor
         self._store = governor.store
         self._settings = settings
+        #: holds whose calls are out, for who watches their sessions
+        self._begun: dict[str, Begun] = {}
 
     # ---- how does it stand?
 
@@ -100,6 +104,8 @@ class Preflight:
         await self._written(session, ask, quoted, hold_id)
         asyncio.get_running_loop().call_later(FORGOTTEN_S, self._forgotten, hold_id)
         hold = self._store.ledger.holds[hold_id]
+        begun = self._governor.watch.begun(session, hold.iteration, ask, ask.input_bound or None)
+        self._begun[hold_id] = begun
         return {
             "hold_id": hold_id,
             "iteration": hold.iteration,
@@ -120,7 +126,7 @@ class Preflight:
         try:
             verdict, written = self._store.hold(session.name, quoted, _POLICY, hold_id, **about)
         except BarredError as error:
-            message = words.barred(session, error.state)
+            message = words.barred(session, error.state, self._governor.watch.why(session))
             raise Refusal(f"session_{error.state}", message, status=403) from None
         if isinstance(verdict, Refused):
             self._store.touch(session)
@@ -137,6 +143,7 @@ class Preflight:
         hold = self._store.ledger.holds.get(hold_id)
         if verb == "void":
             outcome, written = self._store.void(hold_id, "given back by the caller")
+            self._over(outcome, Over(failed=True))
         elif hold is None:
             outcome, written = self._store.settle(hold_id, 0, "usage")
         else:
@@ -153,16 +160,25 @@ class Preflight:
                 nanos, basis, reason = cost(price, usage), "usage", ""
             except Unpriced as error:
                 reason = str(error)
-        return self._store.settle(
+        tokens = billed_input(usage) if usage else 0
+        outcome, written = self._store.settle(
             hold.id,
             nanos,
             basis,
             model=hold.model,
-            input_tokens=billed_input(usage) if usage else 0,
+            input_tokens=tokens,
             output_tokens=usage.output_tokens if usage else 0,
             price_version=book.version,
             reason=reason,
         )
+        self._over(outcome, Over(outcome.nanos, tokens or None))
+        return outcome, written
+
+    def _over(self, outcome: Outcome, how: Over) -> None:
+        begun = self._begun.pop(outcome.hold, None)
+        if begun is not None:
+            session = self._store.ledger.session(outcome.session)
+            self._governor.watch.ended(session, begun, how)
 
     def _ended(self, outcome: Outcome) -> Answer:
         return {
@@ -177,7 +193,8 @@ class Preflight:
         hold = self._store.ledger.holds.get(hold_id)
         if hold is not None:
             why = "nobody told how the call ended"
-            self._store.settle(hold_id, hold.nanos, "estimate", reason=why)
+            outcome, _ = self._store.settle(hold_id, hold.nanos, "estimate", reason=why)
+            self._over(outcome, Over(outcome.nanos))
 
 
 def _ask(body: Mapping[str, Any]) -> Ask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from agentwatch.core.accounts import Account, Session, month_account
@@ -15,7 +16,11 @@ SCHEMA_VERSION = 1
 SHAPED_AT_ONCE = 200
 
 
-def session_shape(session: Session, at: float) -> dict[str, Any]:
+#: a session's last alerts, as they are shown
+Alerts = Callable[[str], list[dict[str, Any]]]
+
+
+def session_shape(session: Session, at: float, alerts: Alerts | None = None) -> dict[str, Any]:
     """A session as everybody sees it at `at`; its tokens are not in it."""
     return {
         "session_id": session.name,
@@ -45,19 +50,19 @@ def session_shape(session: Session, at: float) -> dict[str, Any]:
         "longest_call_s": round(session.longest_call_s, 3),
         "fail_open": dict(session.passes),
         "risks": {},
-        "alerts": [],
+        "alerts": [] if alerts is None else alerts(session.name),
         "opened_at": session.opened_at,
         "last_call_at": session.last_call_at,
         "expires_at": session.expires_at,
     }
 
 
-async def sessions_shape(ledger: Ledger, at: float) -> list[dict[str, Any]]:
+async def sessions_shape(ledger: Ledger, at: float, alerts: Alerts) -> list[dict[str, Any]]:
     """Every session, the newest last. Others get their turn in between: there may be thousands."""
     found = sorted(ledger.sessions.values(), key=lambda each: each.opened_at)
     shaped = []
     for number, session in enumerate(found, 1):
-        shaped.append(session_shape(session, at))
+        shaped.append(session_shape(session, at, alerts))
         if number % SHAPED_AT_ONCE == 0:
             await asyncio.sleep(0)
     return shaped

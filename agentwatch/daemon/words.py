@@ -28,15 +28,17 @@ def exceeded(ledger: Ledger, session: Session, verdict: Refused) -> str:
     )
 
 
-def barred(session: Session, state: str) -> str:
-    """Why a session's state (killed, paused or closed) lets nothing through."""
+def barred(session: Session, state: str, why: str = "") -> str:
+    """Why a session's state (killed, paused or closed) lets nothing through. `why`: what it was
+    done for, where the daemon did it itself."""
     remedy = {
         "killed": "a killed session stays so: open a new one",
         "paused": f"to go on: agentwatch sessions resume {session.name}",
         "closed": "to go on, open a new one",
     }[state]
     spent = f"spent ${usd_text(session.settled)}"
-    return f"AgentWatch: session {session.name} was {state} ({spent}); {remedy}"
+    cause = f", as {why}" if why else ""
+    return f"AgentWatch: session {session.name} was {state}{cause} ({spent}); {remedy}"
 
 
 def cut(session: Session) -> str:

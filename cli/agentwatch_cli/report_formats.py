@@ -12,6 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 from agentwatch.errors import UsageError
 from agentwatch_cli.output import SCHEMA_VERSION, Column, aligned, harmless, usd
+from agentwatch_cli.views import alerts_by_kind
 
 Report = Mapping[str, Any]
 
@@ -57,6 +58,8 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         facts.append(("fail-open", _counts(report["fail_open"])))
     if report.get("risks"):
         facts.append(("risks", _counts(report["risks"])))
+    if report.get("alerts"):
+        facts.append(("alerts", alerts_by_kind(report["alerts"])))
     return [(name, harmless(value)) for name, value in facts]
 
 

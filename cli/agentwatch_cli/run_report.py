@@ -26,10 +26,16 @@ def build_report(
     report["refusals"] = _grown(after, start, "refusals")
     report["fail_open"] = _grown_by_name(after.get("fail_open"), start.get("fail_open"))
     report["by_model"] = _by_model(after.get("by_model") or {}, start.get("by_model") or {})
+    report["alerts"] = _new_alerts(after, start)
     report["total_cost_usd"] = _money(_grown(after, start, "settled_usd"))
     report["run_input_tokens"] = _grown(after, start, "input_tokens")
     report["run_output_tokens"] = _grown(after, start, "output_tokens")
     return report
+
+
+def _new_alerts(after: Mapping[str, Any], start: Mapping[str, Any]) -> list[Any]:
+    known = {alert["id"] for alert in start.get("alerts") or ()}
+    return [alert for alert in after.get("alerts") or () if alert["id"] not in known]
 
 
 _NOT_REPORTED = frozenset({"token", "schema_version"})
@@ -73,6 +79,9 @@ def closing_line(report: Mapping[str, Any]) -> str:
         parts.append(", ".join(report["by_model"]))
     if report["refusals"]:
         parts.append(f"{report['refusals']:,} refused")
+    if report.get("alerts"):
+        kinds = ", ".join(sorted({alert["kind"] for alert in report["alerts"]}))
+        parts.append(f"{_plural(len(report['alerts']), 'alert')} ({kinds})")
     if report.get("longest_call_s"):
         parts.append(f"longest call {_duration(report['longest_call_s'])}")
     if passes(report):

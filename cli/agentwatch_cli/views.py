@@ -1,9 +1,11 @@
-"""How sessions and budgets are shown: the columns of their listings, the lines of one, the live
-view's rows. Pure; `output` makes the cells harmless."""
+"""How sessions, budgets and alerts are shown: the columns of their listings, the lines of one, the
+live view's rows. Pure; `output` makes the cells harmless."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agentwatch_cli.output import Column, usd
@@ -33,6 +35,18 @@ TOP_COLUMNS = [
     *SESSION_COLUMNS[:-1],
     Column("$/min", right=True, spare=1),
     Column("full in", right=True, spare=4),
+]
+
+
+ALERT_COLUMNS = [
+    Column("alert"),
+    Column("when", right=True),
+    Column("session"),
+    Column("kind"),
+    Column("severity", spare=3),
+    Column("done", spare=4),
+    Column("state", spare=5),
+    Column("message", spare=6),
 ]
 
 
@@ -66,6 +80,35 @@ def budget_row(budget: Mapping[str, Any]) -> list[object]:
     ]
 
 
+def alert_row(alert: Mapping[str, Any], now: float) -> list[object]:
+    """One alert for ALERT_COLUMNS."""
+    acked = ", acknowledged" if alert.get("acked_at") else ""
+    return [
+        alert["id"],
+        ago(alert["at"], now),
+        alert["session_id"],
+        alert["kind"],
+        alert["severity"],
+        alert["action"],
+        ("over" if alert.get("ended_at") else "open") + acked,
+        alert["message"],
+    ]
+
+
+def alert_line(alert: Mapping[str, Any]) -> str:
+    """One alert as a line, with the time of this machine."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(alert["at"]))
+    done = "" if alert["action"] == "alert" else f" [{alert['action']}]"
+    what = f"{alert['severity']} {alert['kind']}{done}"
+    return f"{at} {alert['session_id']} {what}: {alert['message']} ({alert['id']})"
+
+
+def alerts_by_kind(alerts: Iterable[Mapping[str, Any]]) -> str:
+    """How often each kind was told: "cycle, prompt_growth 2"; empty where none was."""
+    counted = Counter(alert["kind"] for alert in alerts)
+    return ", ".join(kind if n == 1 else f"{kind} {n}" for kind, n in sorted(counted.items()))
+
+
 def session_lines(session: Session, now: float) -> list[str]:
     """One session as lines "name  value"."""
     facts = [
@@ -88,6 +131,8 @@ def session_lines(session: Session, now: float) -> list[str]:
         facts.append(("overdraft", usd(session["overdraft_usd"])))
     if session.get("risks"):
         facts.append(("risks", ", ".join(f"{k} {n}" for k, n in session["risks"].items())))
+    if session.get("alerts"):
+        facts.append(("alerts", alerts_by_kind(session["alerts"])))
     return [f"{name:<11} {value or '-'}" for name, value in facts]
 
 

@@ -30,6 +30,7 @@ def test_nothing_that_changes_anything_is_done_by_get(routes: tuple[Route, ...])
             "set_monthly",
             "hold",
             "end_hold",
+            "acknowledge",
         }
         assert changes == (route.method != "GET"), route.path.pattern
 

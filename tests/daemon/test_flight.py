@@ -18,7 +18,7 @@ RATE = 60_000  # gpt-4, nanos for a token of output
 class Seen:
     """A meter that has seen this much."""
 
-    usage = begun = model = service_tier = error = None
+    usage = begun = model = service_tier = error = step = None
     complete = False
 
     def __init__(self, floor: int, ceiling: int | None = None) -> None:

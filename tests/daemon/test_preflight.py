@@ -8,10 +8,13 @@ from typing import Any, cast
 import pytest
 
 from agentwatch.core.price_book import Band, Catalogue, ModelPrice, PriceBook, Rates
+from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.preflight import Preflight
+from agentwatch.daemon.watch import Watch
 from agentwatch.errors import Refusal, UnknownHold, UsageError
-from agentwatch.settings import load_settings
+from agentwatch.settings import AnomaliesSettings, load_settings
+from agentwatch.store.alerts import AlertStore
 from agentwatch.store.memory import MemoryJournal
 from agentwatch.store.store import Store
 
@@ -39,6 +42,7 @@ class _Governor:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.book = _Book()
+        self.watch = Watch(store, AlertStore(None), AnomaliesSettings(), Events())
 
 
 @pytest.fixture

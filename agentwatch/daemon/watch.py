@@ -1,0 +1,272 @@
+"""Watches every session's calls, and does something about what is wrong: tells, pauses, kills.
+
+The governor tells it of each call's beginning and end. It works in memory, in microseconds, before
+the last of an answer goes out, so that a session that is to be paused is so before its next call.
+What it finds is kept and delivered elsewhere, in its own time. A fault in here costs alerts, and
+never a call.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from agentwatch.core import accounts as acc
+from agentwatch.core import entries as e
+from agentwatch.core.accounts import Session
+from agentwatch.core.alert import (
+    ACTIONS,
+    ALERT,
+    FAMILY_OF,
+    KILL,
+    PROMPT_GROWTH,
+    Alert,
+)
+from agentwatch.core.anomaly import Begun, Change, Ended, Finding, Lane
+from agentwatch.core.anomaly_session import Watched
+from agentwatch.daemon.events import Events
+from agentwatch.daemon.flight import Over
+from agentwatch.errors import AlertsUnavailable, LedgerError
+from agentwatch.settings import AnomaliesSettings
+from agentwatch.store.alerts import AlertStore
+from agentwatch.store.store import Store
+from agentwatch.wire.dialect import Ask
+
+logger = logging.getLogger(__name__)
+
+#: sessions that are watched at once; the one that was quiet for longest starts anew
+MOST_SESSIONS = 10_000
+#: of a session's alerts, so many are shown with it, and so many are kept at all: who makes
+#: thousands is not to push others' out
+SHOWN = 20
+MOST_OF_A_SESSION = 500
+
+_VERBS = {acc.PAUSED: "pause", acc.KILLED: "kill"}
+_STATES = {"pause": acc.PAUSED, "kill": acc.KILLED}
+
+Name = tuple[str, Lane | None]
+
+
+class _Open(NamedTuple):
+    """What was done about something that is not over. `alert_id`: None where another of its
+    family was told already."""
+
+    action: str
+    alert_id: str | None
+
+
+class _Session:
+    """What is known of one session."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.watched = watched
+        self.open: dict[Name, _Open] = {}
+
+
+class Watch:
+    """All sessions. Belongs to the daemon's loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        alerts: AlertStore,
+        settings: AnomaliesSettings,
+        events: Events,
+        channels: Sequence[str] = (),
+    ) -> None:
+        self.alerts = alerts
+        #: alerts as they come, for who follows them
+        self.told = Events()
+        #: what they are delivered through
+        self.channels = channels
+        self._store = store
+        self._settings = settings
+        self._limits = settings.limits
+        self._events = events
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._shown: dict[str, deque[Alert]] = {}
+        self._counted: dict[str, int] = {}
+        #: why the daemon itself paused or killed a session
+        self._why: dict[str, str] = {}
+        store.listen(self._heard)
+
+    async def open(self) -> None:
+        """Read what was told before this process began."""
+        self.alerts.open()
+        try:
+            for alert in await self.alerts.latest(2_000):
+                self._show(alert)
+        except AlertsUnavailable as error:
+            logger.error("what was told before is not known: %s", error)
+
+    # ---- what the governor tells
+
+    def begun(self, session: Session, iteration: int, ask: Ask, tokens: int | None = None) -> Begun:
+        """A call was let through. `tokens`: its input, where who asks has counted it."""
+        call = Begun(
+            at=self._store.now(),
+            iteration=iteration,
+            lane=(ask.model, ask.thread),
+            bound=0 if ask.input_by_reference else ask.input_bound,
+            tokens=tokens,
+            request=ask.marks.request,
+            last=ask.marks.last,
+            error=ask.marks.error,
+        )
+        try:
+            known = self._known(session)
+            self._take(session, known, known.watched.begun(call))
+        except Exception:
+            logger.exception("a call's beginning was not watched")
+        return call
+
+    def ended(self, session: Session, call: Begun, how: Over) -> None:
+        """It is over."""
+        end = Ended(
+            call=call,
+            at=self._store.now(),
+            tokens=how.tokens,
+            nanos=how.nanos,
+            failed=how.failed,
+            step=how.step,
+            ceiling=session.ceiling,
+            left=session.room,
+        )
+        try:
+            known = self._known(session)
+            self._take(session, known, known.watched.ended(end))
+        except Exception:
+            logger.exception("a call's end was not watched")
+
+    # ---- what is shown
+
+    def of(self, session_id: str) -> list[dict[str, Any]]:
+        """A session's last alerts, the oldest first."""
+        return [alert_shape(alert) for alert in self._shown.get(session_id, ())]
+
+    def why(self, session: Session) -> str:
+        """Why we paused or killed it; empty where somebody else did."""
+        return self._why.get(session.name, "")
+
+    async def acknowledge(self, ids: Sequence[str] | None) -> list[str]:
+        """Somebody has seen these alerts (None: all). Raises AlertsUnavailable."""
+        at = self._store.now()
+        new = await self.alerts.acknowledge(ids, at)
+        for shown in self._shown.values():
+            for number, alert in enumerate(shown):
+                if alert.id in new:
+                    shown[number] = msgspec.structs.replace(alert, acked_at=at)
+        return new
+
+    # ---- what is done
+
+    def _known(self, session: Session) -> _Session:
+        known = self._sessions.get(session.name)
+        if known is None:
+            known = self._sessions[session.name] = _Session(Watched(self._limits))
+            if len(self._sessions) > MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+        else:
+            self._sessions.move_to_end(session.name)
+        return known
+
+    def _take(self, session: Session, known: _Session, change: Change) -> None:
+        for name in change.over:
+            self._over(session.name, known.open.pop(name, None))
+        for name, finding in change.began:
+            action = self._settings.action(finding.kind, finding.severity, session.on_anomaly)
+            if action is None:
+                continue
+            if _is_told(known, finding.kind, action):
+                known.open[name] = _Open(action, None)
+                continue
+            alert = self._alert(session, finding, action)
+            known.open[name] = _Open(action, alert.id)
+            self._tell(alert)
+            self._act(session, alert)
+
+    def _alert(self, session: Session, finding: Finding, action: str) -> Alert:
+        at = self._store.now()
+        return Alert(
+            id=f"al{int(at * 1000):012x}{secrets.token_hex(5)}",
+            at=at,
+            session_id=session.name,
+            kind=finding.kind,
+            severity=finding.severity,
+            message=finding.message,
+            evidence=finding.evidence,
+            action=action,
+        )
+
+    def _tell(self, alert: Alert) -> None:
+        count = self._counted[alert.session_id] = self._counted.get(alert.session_id, 0) + 1
+        if count > MOST_OF_A_SESSION:
+            return
+        logger.warning(
+            "%s %s in %s: %s", alert.severity, alert.kind, alert.session_id, alert.message
+        )
+        self._show(alert)
+        self.alerts.add(alert, self.channels)
+        shape = alert_shape(alert)
+        self.told.tell(shape)
+        self._events.tell(
+            {"at": alert.at, "session_id": alert.session_id, "kind": "alert", "alert": shape}
+        )
+
+    def _act(self, session: Session, alert: Alert) -> None:
+        """Pause or kill, unless the session is stopped as firmly already."""
+        state = session.state_at(self._store.now())
+        if alert.action == ALERT or state in (acc.KILLED, acc.CLOSED):
+            return
+        if alert.action != KILL and state == acc.PAUSED:
+            return
+        self._why[session.name] = alert.message
+        try:
+            self._store.set_state(session.name, alert.action, f"anomaly: {alert.kind}")
+        except LedgerError as error:
+            logger.error("%s could not be done to %s: %s", alert.action, session.name, error)
+
+    def _over(self, session_id: str, what: _Open | None) -> None:
+        if what is None or what.alert_id is None:
+            return
+        at = self._store.now()
+        self.alerts.end(what.alert_id, at)
+        shown = self._shown.get(session_id, deque())
+        for number, alert in enumerate(shown):
+            if alert.id == what.alert_id:
+                shown[number] = msgspec.structs.replace(alert, ended_at=at)
+
+    def _show(self, alert: Alert) -> None:
+        self._shown.setdefault(alert.session_id, deque(maxlen=SHOWN)).append(alert)
+
+    def _heard(self, entry: e.AnyEntry) -> None:
+        """A session that goes on is judged anew; one that ended is watched no more."""
+        if not isinstance(entry, e.StateSet):
+            return
+        if not entry.reason.startswith("anomaly: "):
+            self._why.pop(entry.session, None)
+        if entry.state in (acc.KILLED, acc.CLOSED, acc.ACTIVE):
+            known = self._sessions.pop(entry.session, None)
+            for what in known.open.values() if known is not None else ():
+                self._over(entry.session, what)
+
+
+def alert_shape(alert: Alert) -> dict[str, Any]:
+    """An alert as everybody sees it."""
+    return msgspec.structs.asdict(alert)
+
+
+def _is_told(known: _Session, kind: str, action: str) -> bool:
+    """Whether people know already, by another sign of the same. Each lane's growth is one of its
+    own."""
+    if kind == PROMPT_GROWTH:
+        return False
+    return any(
+        FAMILY_OF[other] == FAMILY_OF[kind] and ACTIONS.index(what.action) >= ACTIONS.index(action)
+        for (other, _), what in known.open.items()
+    )
