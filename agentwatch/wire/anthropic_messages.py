@@ -31,6 +31,7 @@ class _Delta(Struct):
 
 class _Block(Struct):
     type: str | None = None
+    name: str | None = None
     text: str | None = None
     thinking: str | None = None
     input: Raw = Raw()
@@ -82,6 +83,8 @@ def _size(text: str | None) -> int:
 class _Messages(Answer):
     """What a message in one piece and one in events have in common."""
 
+    notes = True
+
     def __init__(self, keeps_long: bool = False) -> None:
         super().__init__()
         self._keeps_long = keeps_long
@@ -100,6 +103,10 @@ class _Messages(Answer):
         """A block as it was opened, or whole."""
         if block.type and block.type.endswith(_FOUND):
             return
+        self.note_text(block.text)
+        # in a stream what it is called with follows; here it is empty
+        arguments = bytes(block.input)
+        self.note_call(block.name, "" if arguments == b"{}" else arguments.decode())
         self._saw_text(_size(block.text))
         other = _size(block.thinking) + _size(block.data)
         other += len(bytes(block.input)) + len(bytes(block.content))
@@ -136,6 +143,8 @@ class MessageStream(_Messages, StreamedAnswer):
 
     def _grew(self, delta: _Delta | None) -> None:
         if delta is not None:
+            self.note_text(delta.text)
+            self.note_call(None, delta.partial_json)
             self._saw_text(_size(delta.text))
             self._saw_other(delta.other())
 
@@ -167,6 +176,7 @@ class MessageBody(_Messages, WholeAnswer):
         for block in answer.content or ():
             if block.text:
                 self._text_bytes += _size(block.text)
+                self.note_text(block.text)
                 block.text = None
             self._saw_block(block)
         self._reported(answer.usage)

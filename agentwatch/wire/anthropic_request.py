@@ -26,6 +26,7 @@ from agentwatch.wire.anthropic_input import (
 )
 from agentwatch.wire.anthropic_usage import US_THOUSANDTHS
 from agentwatch.wire.dialect import Ask, Meter
+from agentwatch.wire.fingerprint import input_marks
 from agentwatch.wire.json_object import (
     Fields,
     bad,
@@ -142,6 +143,7 @@ def read_messages(
         uplift_thousandths=_uplift(fields),
         stream=boolean(fields, "stream"),
         thread=_thread(fields, headers),
+        marks=input_marks(given(fields, "messages")),
     )
     return ask, request
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentwatch.core.anomaly import Step
 from agentwatch.core.usage import Usage
 from agentwatch.wire.answer import FRAME_TOKENS
 from agentwatch.wire.anthropic_messages import MessageBody, MessageStream
@@ -183,3 +184,24 @@ def test_an_error_in_place_of_an_answer_is_seen() -> None:
 @given(st.binary(max_size=60) | st.dictionaries(st.sampled_from([*ANSWER]), st.none() | st.text()))
 def test_no_body_raises(value: Any) -> None:
     body(value)
+
+
+TOOL = {"type": "tool_use", "id": "toolu_1", "name": "read"}
+USED = event("content_block_start", index=1, content_block={**TOOL, "input": {}})
+
+
+def whole(*content: dict[str, Any]) -> Step | None:
+    meter = MessageBody()
+    meter.feed(json.dumps({"model": MODEL, "content": content}).encode())
+    meter.close()
+    return meter.step
+
+
+def test_what_an_answer_does_is_not_known_or_another_for_its_chunks() -> None:
+    bits = [delta(type="input_json_delta", partial_json=bit) for bit in ('{"at"', ": 1}")]
+    called = run(b"".join([START, OPEN, *TEXT, USED, *bits, ends(9, "tool_use"), STOP])).step
+    assert called == whole({"type": "text", "text": "now"}, {**TOOL, "input": {"at": 1}})
+    assert called != whole({**TOOL, "input": {"at": 2}})
+    assert run(STREAM).step == whole({"type": "text", "text": "Hé!"})
+    assert run(b"".join([START, ends(1), STOP])).step == whole() == Step()
+    assert run(b"".join([START, OPEN, *TEXT])).step is None
