@@ -7,6 +7,7 @@
 #   make test-clients    real SDKs and agents under a ceiling (needs npm, and Python up to 3.12)
 #   make crash N=50      the daemon is killed 50 times under load, and the books are compared
 #   make bench           what a call costs more through AgentWatch
+#   make detect          how soon runaways are noticed, and how often somebody at work is taken for one
 #   make overload        what others notice of slow, idle, large and too many requests
 #   make soak            172,800 calls with faults on: memory, descriptors, files, holds
 #   make docs            write the generated pages
@@ -90,6 +91,10 @@ overload: $(VENV)/dev
 .PHONY: soak
 soak: $(VENV)/dev
 	@$(BIN)/python bench/soak.py
+
+.PHONY: detect
+detect: $(VENV)/dev
+	@$(BIN)/python bench/detect.py
 
 .PHONY: docs
 docs: $(VENV)/dev

@@ -31,20 +31,24 @@ PATIENCE = 2
 class Requests:
     """The same request again, in a whole session: a thread that is started anew has another lane.
 
-    Only those that ended count: to ask for the same several times at once is to ask for choices.
+    What is asked for several times at once counts as once: those are choices.
     """
 
-    __slots__ = ("_limit", "_open", "_seen")
+    __slots__ = ("_limit", "_newest", "_open", "_seen", "_until")
 
     def __init__(self, limits: Limits) -> None:
         self._limit = limits.repeats
+        self._newest = 0
         self._seen: deque[int] = deque(maxlen=REQUESTS)
+        #: of a request that was seen, the newest call when it was counted last
+        self._until: dict[int, int] = {}
         #: the request that is told of
         self._open = 0
 
     def begun(self, call: Begun) -> Levels:
         """A call was let through. What is told of once holds until it has faded, whatever else
         is asked for in between."""
+        self._newest = max(self._newest, call.iteration)
         times = self._seen.count(call.request) + 1
         if call.request and times >= self._limit:
             self._open = call.request
@@ -53,6 +57,16 @@ class Requests:
             self._open = 0
             yield (REPEATED_REQUEST, None), None
 
+    def ended(self, end: Ended) -> None:
+        """It is over."""
+        request = end.call.request
+        if not request or end.call.iteration <= self._until.get(request, 0):
+            return
+        if len(self._seen) == REQUESTS and self._seen.count(self._seen[0]) == 1:
+            self._until.pop(self._seen[0], None)
+        self._seen.append(request)
+        self._until[request] = self._newest
+
     def _found(self, call: Begun, times: int) -> Finding:
         return Finding(
             REPEATED_REQUEST,
@@ -60,11 +74,6 @@ class Requests:
             f"the same request for the {times}th time within {REQUESTS} calls",
             {"model": call.lane[0], "times": times, "calls": len(self._seen) + 1},
         )
-
-    def ended(self, end: Ended) -> None:
-        """It is over."""
-        if end.call.request:
-            self._seen.append(end.call.request)
 
 
 class Repeats:
@@ -144,8 +153,8 @@ class Repeats:
 
     def _repeated(self, step: Step) -> Finding | None:
         times = self._same[0] + 1
-        # the first of a row is told something else than what the tool answers
-        enough = self._told_same[0] + 2 >= self._limits.repeats
+        # so many of them have been answered, and in the same way
+        enough = self._told_same[0] + 1 >= self._limits.repeats
         most = self._limits.repeats if enough else PATIENCE * self._limits.repeats
         if not step.calls or times < most:
             return None

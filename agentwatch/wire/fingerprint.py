@@ -26,6 +26,7 @@ SAID = 1000
 #: fields that hold what was said last, on any wire
 _KEYS = (b'"content"', b'"text"', b'"output"', b'"result"', b'"error"')
 _VALUE = re.compile(rb'"[a-z]+"\s*:\s*"((?:[^"\\]+|\\.)*)')
+_ID = re.compile(rb'"[a-z_]*id"\s*:\s*"[^"\\]*"')
 #: what a failure is called, where tools are run
 _FAILED = (
     b"error",
@@ -65,7 +66,7 @@ def input_marks(raw: Raw | bytes | None, before: Raw | bytes | None = None) -> I
         return InputMarks()
     body = bytes(raw)
     request = hash((len(body), body[-_END:], bytes(before or b"")))
-    said = _last_said(body[-_WINDOW:]).translate(_LOWER, _DIGITS)
+    said = _last_said(body[-_WINDOW:]).translate(_LOWER, _DIGITS)[-_LAST:]
     failed = any(word in said for word in _FAILED)
     return InputMarks(request, hash(said), sketch(said) if failed else ())
 
@@ -80,4 +81,5 @@ def _last_said(end: bytes) -> bytes:
     """The end of the last text in the end of a request."""
     at = max(map(end.rfind, _KEYS))
     found = _VALUE.match(end, at) if at >= 0 else None
-    return (found[1] if found else end)[-_LAST:]
+    # a text that begins before the window: what stands after it is the id of a call at most
+    return found[1] if found else _ID.sub(b"", end)

@@ -37,6 +37,17 @@ def test_choices_asked_for_at_once_are_a_loop() -> None:
     assert calls.kinds == []
 
 
+def test_choices_of_the_same_that_were_asked_for_before_are_a_loop() -> None:
+    calls = Calls()
+    for _ in range(3):
+        out = [calls.begin(request=5) for _ in range(8)]
+        for call in out:
+            calls.end(call)
+    assert calls.kinds == []
+    ask(calls, 5, 2)
+    assert calls.kinds == ["repeated_request"]
+
+
 def test_a_loop_that_does_something_else_in_between_is_told_of_each_time() -> None:
     calls = Calls()
     for number in range(20):
@@ -56,10 +67,18 @@ def test_the_same_tool_call_is_answered_for_ever() -> None:
     calls.step(calls=1, told=1)
     for _ in range(10):
         calls.step(calls=1, told=2)
-    assert calls.began[0] == ("repeated_tool_call", 5)
+    assert calls.began[0] == ("repeated_tool_call", 6)
     assert calls.kinds.count("repeated_tool_call") == 1
     calls.step(calls=2, told=3)
     assert "repeated_tool_call" in calls.over
+
+
+def test_who_hears_of_the_end_at_the_fifth_try_is_a_loop() -> None:
+    calls = Calls()
+    for told in (1, 2, 2, 2, 2):
+        calls.step(calls=1, told=told)
+    calls.step(calls=9, told=3)
+    assert calls.began == []
 
 
 def test_who_waits_for_a_job_that_goes_on_is_a_loop() -> None:

@@ -73,6 +73,12 @@ def test_a_result_longer_than_what_is_looked_at_is_not_compared() -> None:
     assert marks(tool("a" + long + ERROR)).last == marks(tool("b" + long + ERROR)).last
 
 
+def test_the_id_behind_a_long_result_makes_it_another() -> None:
+    long = "x y z " * 2_000
+    results = [{"content": long, "role": "tool", "tool_call_id": f"call_{n}abc"} for n in "pqr"]
+    assert len({marks(result).last for result in results}) == 1
+
+
 @given(st.binary(max_size=3_000))
 def test_some_bytes_can_t_be_looked_at(raw: bytes) -> None:
     assert input_marks(raw) == input_marks(bytes(bytearray(raw)))
