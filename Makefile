@@ -2,6 +2,7 @@
 # .venv from requirements that are locked by hash.
 #
 #   make demo            a runaway agent is stopped by its ceiling: no key, no network but to install
+#   make runaways        its big brother: eleven kinds of runaways, each noticed and stopped
 #   make test            all checks and tests
 #   make check           the checks alone
 #   make test-clients    real SDKs and agents under a ceiling (needs npm, and Python up to 3.12)
@@ -57,6 +58,10 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/run
 .PHONY: demo
 demo: $(VENV)/run
 	@$(BIN)/agentwatch demo
+
+.PHONY: runaways
+runaways: $(VENV)/run
+	@$(BIN)/python examples/runaways.py
 
 .PHONY: check
 check: $(VENV)/dev
