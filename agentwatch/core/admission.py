@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentwatch.core.estimate import Quote
 
@@ -65,6 +66,8 @@ def admit(
     `may_wait=False` is for a call whose wait has ended: it takes what is left, or is refused.
     """
     purses = tuple(purses)
+    if quote.fixed_limit:
+        policy = replace(policy, clamp=False)
     if not purses:
         return _unbound(quote, policy)
     tightest = min(purses, key=lambda purse: purse.free)

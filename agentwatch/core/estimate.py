@@ -21,13 +21,14 @@ class Quote(Struct, frozen=True, kw_only=True):
     `fixed` and `per_token` are scaled by 10^6. `asked` is the limit that the client set; `most`
     is the output that can come when nothing is put in: the client's limit, else the model's own
     (None: nothing bounds it, so a limit must be put in). Limits are per choice, prices are for
-    all choices.
+    all choices. `fixed_limit`: the request has no field that a lower limit could be put into.
     """
 
     fixed: int
     per_token: int
     asked: int | None
     most: int | None
+    fixed_limit: bool = False
 
     def worst(self, limit: int) -> int:
         """Nanos that the request can cost at most with this output limit."""
@@ -62,6 +63,7 @@ def quote(
     has_output: bool,
     extra_output: int = 0,
     fees_nanos: int = 0,
+    fixed_limit: bool = False,
 ) -> Quote:
     """A request's Quote from its bound in tokens and the dearest rates that it can reach
     (nano-USD per million tokens)."""
@@ -69,4 +71,5 @@ def quote(
     if not has_output:
         return Quote(fixed=fixed, per_token=0, asked=None, most=0)
     most = model_max if asked is None else asked
-    return Quote(fixed=fixed, per_token=choices * output_rate, asked=asked, most=most)
+    per_token = choices * output_rate
+    return Quote(fixed=fixed, per_token=per_token, asked=asked, most=most, fixed_limit=fixed_limit)

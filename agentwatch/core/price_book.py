@@ -64,8 +64,11 @@ class ModelPrice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tier_aliases: dict[str, str] = {}
     #: tiers that no price list names and a rule of ours bounds
     ruled_tiers: tuple[str, ...] = ()
-    #: hosted tools, nanos a call
+    #: what is billed by the piece, in nanos: calls of hosted tools, and for models without a rate
+    #: for tokens the unit that they are billed by (audio_ms, characters …)
     fees: dict[str, int] = {}
+    #: how many pieces a fee is for, where that is not one
+    per: dict[str, int] = {}
     max_output_tokens: int | None = None
     context_window: int | None = None
     #: "genai-prices 0.2.3", "agentwatch", "user" or "ceiling price"
@@ -77,6 +80,17 @@ class ModelPrice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def most_output(self) -> int | None:
         """The most tokens that one answer can have: the limit, or else the context window."""
         return self.max_output_tokens or self.context_window
+
+    @property
+    def by_tokens(self) -> bool:
+        """Whether it is billed by tokens at all."""
+        return any(band.rates.input is not None for bands in self.tiers.values() for band in bands)
+
+    def piece_cost(self, name: str, count: int) -> int:
+        """Nanos for so many pieces, rounded up. Raises Unpriced."""
+        if name not in self.fees:
+            raise Unpriced(f"{self.provider}/{self.model} has no fee for {name[:40]!r}")
+        return -(-count * self.fees[name] // self.per.get(name, 1))
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):

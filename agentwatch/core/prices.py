@@ -307,14 +307,7 @@ def _output_scaled(rates: Rates, usage: Usage) -> int:
 
 
 def _pieces(price: ModelPrice, calls: dict[str, int]) -> int:
-    nanos = 0
-    for name, count in calls.items():
-        if count <= 0:
-            continue
-        if name not in price.fees:
-            raise Unpriced(f"{price.provider}/{price.model} has no fee for {name[:40]!r}")
-        nanos += count * price.fees[name]
-    return nanos
+    return sum(price.piece_cost(name, count) for name, count in calls.items() if count > 0)
 
 
 def _parts(usage: Usage) -> tuple[int, int, int, int]:

@@ -23,7 +23,6 @@ from agentwatch.settings import Settings
 from agentwatch.wire.dialect import Ask, Dialect, Request
 from agentwatch.wire.unmetered import UnmeteredRequest
 
-_JSON = "application/json"
 _TOKEN_PATH = re.compile(r"/s/(aws_[A-Za-z0-9_-]{20,100})(/.*)", re.DOTALL)
 
 
@@ -120,7 +119,7 @@ class Proxy:
                     raise
                 ask, read = _unmetered(target, query, body)
             else:
-                headers = _as_json(request.headers, body)
+                headers = _as_read(request.headers, body, ask.content_type)
         return Call(session_id, dialect, ask, read, request.method, headers, slot)
 
     def _is_open(self, target: Target) -> bool:
@@ -146,13 +145,13 @@ def _unmetered(target: Target, query: str, body: bytes) -> tuple[Ask, Request]:
     return ask, UnmeteredRequest(body)
 
 
-def _as_json(headers: CIMultiDictProxy[str], body: bytes) -> Mapping[str, str]:
+def _as_read(headers: CIMultiDictProxy[str], body: bytes, content_type: str) -> Mapping[str, str]:
     """The headers, saying of the body what it was read as: with another type or charset (utf-7)
     a provider might read another request out of the same bytes."""
-    if not body or headers.getall("Content-Type", []) == [_JSON]:
+    if not body or headers.getall("Content-Type", []) == [content_type]:
         return headers
     told = CIMultiDict(headers)
-    told["Content-Type"] = _JSON
+    told["Content-Type"] = content_type
     return told
 
 

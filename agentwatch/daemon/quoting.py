@@ -73,7 +73,8 @@ def quote_for(
         bound += windows * max(_window(price) for price in prices)
     try:
         rates = [_dearest(ask, price, bound, auto_tier) for price in prices]
-        fees = sum(_fee(prices, name) * count for name, count in ask.pieces.items())
+        fees = sum(_fee(prices, name, count) for name, count in ask.pieces.items())
+        fees += max(_units(ask, price) for price in prices)
     except Unpriced as error:
         raise Refusal("model_not_priced", f"{error}: give it one in prices.toml") from None
     asked, model_max = _most_made(ask, _most_output(prices))
@@ -87,11 +88,14 @@ def quote_for(
         has_output=ask.has_output,
         extra_output=ask.extra_output,
         fees_nanos=fees,
+        fixed_limit=ask.fixed_output,
     )
 
 
 def _dearest(ask: Ask, price: ModelPrice, bound: int, auto_tier: str | None) -> tuple[int, int]:
     """One model's dearest input and output rate for this request. Raises Unpriced."""
+    if ask.units and not price.by_tokens:
+        return 0, 0
     tiers = reachable_tiers(price, ask.service_tier, auto_tier)
     rates = worst_rates(
         price,
@@ -179,9 +183,10 @@ def _totals(usage: Usage) -> tuple[int, int]:
 
 def _is_absurd(usage: Usage, meter: Meter) -> bool:
     """More than any model can handle; or no input at all, which only a call that failed can
-    have had."""
+    have had, or one that is billed by the piece."""
     read, made = _totals(usage)
-    return read + made > ABSURD_TOKENS or (read == 0 and meter.error is None)
+    nothing = read == 0 and not any(usage.pieces.values())
+    return read + made > ABSURD_TOKENS or (nothing and meter.error is None)
 
 
 def _tail(of: Charge) -> tuple[str, str, int, int, str]:
@@ -245,9 +250,16 @@ def _window(price: ModelPrice) -> int:
     return price.context_window
 
 
-def _fee(prices: tuple[ModelPrice, ...], name: str) -> int:
-    """The dearest fee of this name, in nanos. Raises Unpriced."""
-    for price in prices:
-        if name not in price.fees:
-            raise Unpriced(f"{name!r} has no fee for {price.model}")
-    return max(price.fees[name] for price in prices)
+def _fee(prices: tuple[ModelPrice, ...], name: str, count: int) -> int:
+    """So many pieces at the dearest fee of this name, in nanos. Raises Unpriced."""
+    return max(price.piece_cost(name, count) for price in prices)
+
+
+def _units(ask: Ask, price: ModelPrice) -> int:
+    """What the request costs with a model that is billed by another unit than tokens."""
+    if price.by_tokens or not ask.units:
+        return 0
+    known = {name: count for name, count in ask.units.items() if name in price.fees}
+    if not known:
+        raise Unpriced(f"{price.model[:80]!r} has no price for {', '.join(sorted(ask.units))}")
+    return sum(price.piece_cost(name, count) for name, count in known.items())

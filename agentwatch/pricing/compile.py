@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import Any
 
 from msgspec.structs import replace
 
-from agentwatch.core.money import NANOS_PER_USD
 from agentwatch.core.naming import Clause
 from agentwatch.core.price_book import (
     DEFAULT_TIER,
@@ -26,7 +25,7 @@ from agentwatch.core.price_book import (
     Rates,
 )
 from agentwatch.core.prices import dearest_of, scaled
-from agentwatch.pricing import own_rules
+from agentwatch.pricing import by_piece, own_rules
 
 #: the library's price keys and our units; of several for one unit the dearest counts
 UNITS = {
@@ -64,7 +63,11 @@ def compile_catalogue(
     by_id = {provider.id: provider for provider in providers}
     today = datetime.fromtimestamp(now, tz=UTC).date()
     entries = {
-        ours: (*_free(ours), *(_entry(ours, model, source, today) for model in _models(by_id, id_)))
+        ours: (
+            *_free(ours),
+            *by_piece.images(ours),
+            *(_entry(ours, model, source, today) for model in _models(by_id, id_)),
+        )
         for ours, id_ in own_rules.PROVIDERS.items()
     }
     dates = sorted(set(_dates(by_id)))
@@ -100,11 +103,6 @@ def uplifted(catalogue: Catalogue, provider: str, thousandths: int) -> Catalogue
     )
 
 
-def nanos_per_mtok(usd: Decimal) -> int:
-    """USD per million tokens to nanos, rounded up."""
-    return int((usd * NANOS_PER_USD).to_integral_value(ROUND_CEILING))
-
-
 def _models(by_id: Mapping[str, Any], provider_id: str) -> Iterator[Any]:
     for model in by_id[provider_id].models if provider_id in by_id else ():
         # Claude on Google's cloud is not what the Gemini API serves
@@ -117,6 +115,9 @@ def _entry(provider: str, model: Any, source: str, today: date) -> Entry:
     if not model.id.startswith("ft:"):
         clause = _without_fine_tunes(clause)
     standard = _in_force(model.prices, today)
+    if by_piece.is_billed_so(standard):
+        price = by_piece.priced(provider, model.id, standard, source)
+        return Entry(clause=clause, model=model.id, price=price)
     unpriced = _why_unpriced(standard)
     if unpriced:
         other = any(keys for keys in standard)
@@ -220,7 +221,11 @@ def _scaled_bands(bands: tuple[Band, ...], thousandths: int) -> tuple[Band, ...]
 
 def _uplifted_price(price: ModelPrice, thousandths: int) -> ModelPrice:
     tiers = {name: _scaled_bands(bands, thousandths) for name, bands in price.tiers.items()}
-    return replace(price, tiers=tiers, rules=(*price.rules, f"region: {thousandths / 1000:g} x"))
+    fees = price.fees
+    if not price.by_tokens:
+        fees = {name: -(-nanos * thousandths // 1000) for name, nanos in fees.items()}
+    rules = (*price.rules, f"region: {thousandths / 1000:g} x")
+    return replace(price, tiers=tiers, fees=fees, rules=rules)
 
 
 def _free(provider: str) -> Iterator[Entry]:
@@ -289,7 +294,7 @@ def _rates(prices: Prices, start: int) -> Rates:
     units: dict[str, int] = {}
     for key, value in prices.items():
         if key in UNITS:
-            rate = nanos_per_mtok(_above(value, start))
+            rate = by_piece.usd_to_nanos(_above(value, start))
             units[UNITS[key]] = max(rate, units.get(UNITS[key], 0))
     return Rates(**units)
 
@@ -307,7 +312,7 @@ def _fees(several: list[Prices]) -> dict[str, int]:
     for prices in several:
         for key, name in FEE_KEYS.items():
             if key in prices:
-                nanos = -(-nanos_per_mtok(_above(prices[key], -1)) // 1000)
+                nanos = -(-by_piece.usd_to_nanos(_above(prices[key], -1)) // 1000)
                 fees[name] = max(nanos, fees.get(name, 0))
     return fees
 

@@ -41,6 +41,8 @@ LIMITS: dict[str, dict[str, Limits]] = {
         "gpt-4o": Limits(16_384, 128_000),
         "ft:gpt-4o": Limits(16_384, 128_000),
         "gpt-4o:extended": Limits(65_536, 128_000),
+        "gpt-4o-transcribe": Limits(2_000, 16_000),
+        "gpt-4o-mini-transcribe": Limits(2_000, 16_000),
         "gpt-4o-realtime": Limits(4_096, 128_000),
         "gpt-4o-mini-realtime": Limits(4_096, 128_000),
         "chatgpt-4o": Limits(16_384, 128_000),
@@ -174,6 +176,26 @@ MISSING_RATES: dict[tuple[str, str], dict[str, int]] = {
         "input_audio": 10_000_000_000,
         "output_audio": 20_000_000_000,
     },
+}
+
+#: models that are billed by the image, nanos each: by quality and size as they are asked for.
+#: Retired in 2026-05; some still speak their names.
+BY_PIECE: dict[str, dict[str, dict[str, int]]] = {
+    "openai": {
+        "dall-e-2": {
+            "image standard 256x256": 16_000_000,
+            "image standard 512x512": 18_000_000,
+            "image standard 1024x1024": 20_000_000,
+        },
+        "dall-e-3": {
+            "image standard 1024x1024": 40_000_000,
+            "image standard 1024x1792": 80_000_000,
+            "image standard 1792x1024": 80_000_000,
+            "image hd 1024x1024": 80_000_000,
+            "image hd 1024x1792": 120_000_000,
+            "image hd 1792x1024": 120_000_000,
+        },
+    }
 }
 
 #: models that are known to be free, by the beginning of their names

@@ -35,7 +35,7 @@ from agentwatch.core.price_book import (
 )
 from agentwatch.errors import SettingsError
 from agentwatch.pricing import own_rules
-from agentwatch.pricing.compile import nanos_per_mtok
+from agentwatch.pricing.by_piece import usd_to_nanos
 
 LIMITS = ("max_output_tokens", "context_window")
 #: USD per million tokens; above it is a typing mistake
@@ -152,7 +152,7 @@ def _rate(place: _Place, key: str, value: Any) -> int:
         raise place.error(key, "must be zero or more, USD per million tokens")
     if usd > MOST_USD:
         raise place.error(key, f"is above {MOST_USD} USD per million tokens")
-    return nanos_per_mtok(usd)
+    return usd_to_nanos(usd)
 
 
 def _limit(place: _Place, key: str, value: Any) -> int:

@@ -62,6 +62,13 @@ class Ask(Struct, kw_only=True):
     service_tier: str | None = None
     #: most that may be billed by the piece (calls of hosted tools …), by fee name
     pieces: dict[str, int] = {}
+    #: the same work in the units that some models are billed by instead of tokens: audio_ms,
+    #: characters, images
+    units: dict[str, int] = {}
+    #: no field of the request can lower its output: `output_limit` is what may come at most
+    fixed_output: bool = False
+    #: what the body that goes upstream is written as; the client's own word is not taken for it
+    content_type: str = "application/json"
     #: other models that may answer, or be billed beside this one
     also_models: tuple[str, ...] = ()
     #: what tokens may cost more than the price list says (a region), in thousandths

@@ -14,7 +14,10 @@ from collections.abc import Mapping
 from agentwatch.errors import Refusal
 from agentwatch.wire.dialect import Ask, Dialect, Meter, Request
 from agentwatch.wire.json_object import read_object
+from agentwatch.wire.multipart import read_form
+from agentwatch.wire.openai_audio import read_speech, read_transcription
 from agentwatch.wire.openai_chat import ChatBody, ChatStream, EmbeddingsBody, FreeBody
+from agentwatch.wire.openai_images import read_edit, read_generation
 from agentwatch.wire.openai_request import (
     CHAT,
     COMPLETIONS,
@@ -35,7 +38,14 @@ _APIS = {
     "/responses/input_tokens": FREE,
     "/moderations": FREE,
 }
+#: billed by sound or image; what is sent as a form
+_TRANSCRIPTIONS = ("/audio/transcriptions", "/audio/translations")
+_SPEECH, _GENERATIONS, _EDITS = "/audio/speech", "/images/generations", "/images/edits"
+_MEDIA = (*_TRANSCRIPTIONS, _SPEECH, _GENERATIONS, _EDITS)
 _MODELS = re.compile(r"/models(?:/[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?")
+#: what was stored is read and deleted for nothing, by an id that only its maker was told
+_STORED = re.compile(r"/responses/resp_[A-Za-z0-9_]{1,128}(?P<items>/input_items)?")
+_STORED_QUERY = re.compile(r"[A-Za-z0-9_.\[\]%&=-]{0,512}")
 
 _STATUS = {"unknown_credential": 401, "websocket_not_governed": 426, "governance_unavailable": 503}
 _TYPE = {
@@ -51,6 +61,10 @@ class OpenAI:
     name = "openai"
     #: what may stand before an API's path; clients disagree on who adds it
     versions: tuple[str, ...] = ("/v1/v1/", "/v1/")
+    #: which of the APIs of sound and images there are
+    media: tuple[str, ...] = _MEDIA
+    #: sound that is billed at least, in milliseconds
+    least_audio_ms = 0
 
     def at(self, path: str) -> Dialect:
         """One wire on all paths."""
@@ -62,10 +76,14 @@ class OpenAI:
         """Read a request; `path` is below the provider's prefix, undecoded, and `headers` are
         found under lower-case names. Raises Refusal."""
         short = self._short(path)
+        if found := _STORED.fullmatch(short):
+            return self._stored(method, short, query, bool(found["items"]))
         if query:
             raise _not_governed(method, f"{path}?…")
         if method == "GET" and _MODELS.fullmatch(short) and ".." not in short:
             return read_free(self.name, short, {}, self.meter)
+        if method == "POST" and short in self.media:
+            return self._media(short, headers, body)
         api = _APIS.get(short) if method == "POST" else None
         if api is None:
             raise _not_governed(method, path)
@@ -73,6 +91,24 @@ class OpenAI:
         if api is FREE:
             return read_free(self.name, short, fields, self.meter)
         return read_request(self.name, api, short, fields, headers, self.meter)
+
+    def _media(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[Ask, Request]:
+        if path == _SPEECH:
+            return read_speech(self.name, path, read_object(body))
+        if path == _GENERATIONS:
+            return read_generation(self.name, path, read_object(body))
+        form = read_form(headers.get("content-type", ""), body)
+        if path == _EDITS:
+            return read_edit(self.name, path, form)
+        return read_transcription(self.name, path, form, least_ms=self.least_audio_ms)
+
+    def _stored(self, method: str, path: str, query: str, items: bool) -> tuple[Ask, Request]:
+        """A response that was stored: nothing is made, and nothing billed."""
+        if method not in ("GET", "DELETE") or (method == "DELETE" and (items or query)):
+            raise _not_governed(method, path)
+        if not _STORED_QUERY.fullmatch(query):
+            raise _not_governed(method, f"{path}?…")
+        return read_free(self.name, f"{path}?{query}" if query else path, {}, self.meter)
 
     def _short(self, path: str) -> str:
         for version in self.versions:
@@ -109,7 +145,7 @@ def _not_governed(method: str, path: str) -> Refusal:
     return Refusal(
         "path_not_governed",
         f"{method[:10]!a} on {path[:100]!a} can't be priced, so it is not let through: "
-        "governed are " + ", ".join(f"/v1{path}" for path in _APIS),
+        "governed are " + ", ".join(f"/v1{path}" for path in (*_APIS, *_MEDIA)),
     )
 
 

@@ -26,11 +26,14 @@ def read_usage(raw: Raw | bytes, *, has_output: bool = True) -> Usage | None:
 
 
 def _usage(fields: dict[str, Any], has_output: bool) -> Usage | None:
-    given = _count(fields, "prompt_tokens", "input_tokens")
-    made = _count(fields, "completion_tokens", "output_tokens")
+    given = count_in(fields, "prompt_tokens", "input_tokens")
+    made = count_in(fields, "completion_tokens", "output_tokens")
     if given is None or (made is None and has_output):
         return None
-    before = _details(fields, "prompt_tokens_details", "input_tokens_details")
+    # transcriptions spell it in the singular
+    before = _details(
+        fields, "prompt_tokens_details", "input_tokens_details", "input_token_details"
+    )
     after = _details(fields, "completion_tokens_details", "output_tokens_details")
     kept = _details(before, "cache_write_tokens_details")
     written = min(_part(before, "cache_write_tokens"), given)
@@ -47,7 +50,7 @@ def _usage(fields: dict[str, Any], has_output: bool) -> Usage | None:
     )
 
 
-def _count(fields: dict[str, Any], *names: str) -> int | None:
+def count_in(fields: dict[str, Any], *names: str) -> int | None:
     """The first of these counts that is there. Raises ValueError for one that is no count."""
     for name in names:
         value = fields.get(name)
@@ -60,7 +63,7 @@ def _count(fields: dict[str, Any], *names: str) -> int | None:
 
 
 def _part(fields: dict[str, Any], name: str) -> int:
-    return _count(fields, name) or 0
+    return count_in(fields, name) or 0
 
 
 def _details(fields: dict[str, Any], *names: str) -> dict[str, Any]:

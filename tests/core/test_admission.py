@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agentwatch.core.admission import Admitted, Policy, Purse, Refused, Waits, admit
 from agentwatch.core.estimate import Quote
@@ -251,3 +252,13 @@ def test_what_a_refusal_asks_for_would_have_been_enough(
         assert verdict.nanos > min(found)
         raised = [Purse(purse.account, verdict.nanos, verdict.nanos) for purse in purses]
         assert isinstance(admit(quote, raised, policy), Admitted)
+
+
+@given(quote=quotes(), free=st.integers(0, 10**9))
+def test_no_limit_is_put_into_a_request_that_has_no_field_for_one(quote: Quote, free: int) -> None:
+    fixed = replace(quote, fixed_limit=True)
+    verdict = admit(fixed, [purse(free)], POLICY, may_wait=False)
+    if isinstance(verdict, Admitted):
+        assert verdict == Admitted(fixed.whole, None)
+    else:
+        assert fixed.whole is None or fixed.whole > free

@@ -239,3 +239,27 @@ def test_thinking_beside_the_limit_is_not_held() -> None:
     assert quoted(asked(thinks_beside_limit=True, output_limit=None)).most == 2 * 16_384
     # a limit that is put in covers both
     assert inside.worst(300) == beside.worst(300)
+
+
+def test_sound_is_held_by_the_second_where_the_model_is_billed_so() -> None:
+    ask = asked(model="whisper-1", units={"audio_ms": 90_000}, audio_in=True, fixed_output=True)
+    quoted = quote_for(ask, priced(ask, book()), None)
+    assert (quoted.whole, quoted.fixed_limit) == (9_000_000, True)
+    told = Told(Usage(pieces={"audio_ms": 80_000}))
+    assert charge(ask, quoted, 9_000_000, told, book()).nanos == 8_000_000
+    assert charge(ask, quoted, 9_000_000, told, book()).basis == "usage"
+    assert charge(ask, quoted, 9_000_000, Told(Usage(input_tokens=5)), book()).nanos == 9_000_000
+    assert charge(ask, quoted, 9_000_000, Told(), book()).nanos == 9_000_000
+
+
+def test_sound_is_held_by_the_token_where_the_model_is_billed_so() -> None:
+    ask = asked(model="gpt-4o-transcribe", units={"audio_ms": 90_000}, audio_in=True)
+    quoted = quote_for(ask, priced(ask, book()), None)
+    assert quoted.whole == 1_000 * 6_000 + 500 * 10_000
+
+
+@pytest.mark.parametrize("model", ["whisper-1", "tts-1", "dall-e-3"])
+def test_a_model_billed_by_the_piece_chats_for_nothing(model: str) -> None:
+    for units in ({}, {"hours": 1}):
+        with pytest.raises(Refusal):
+            quote_for(asked(model=model, units=units), priced(asked(model=model), book()), None)

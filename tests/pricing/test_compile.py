@@ -99,7 +99,7 @@ def test_a_fine_tuned_model_with_a_price_of_its_own_has_that() -> None:
     assert price.tiers["default"][0].rates.input == 3_750_000_000
 
 
-@pytest.mark.parametrize("name", ["gpt-6.2-sol", "gpt-4o-2031-01-01", "gpt-99", "whisper-1"])
+@pytest.mark.parametrize("name", ["gpt-6.2-sol", "gpt-4o-2031-01-01", "gpt-99"])
 def test_what_is_not_listed_is_not_priced(name: str) -> None:
     assert BOOK.find("openai", name) is None
 
@@ -108,7 +108,30 @@ def test_an_empty_price_is_unpriced_and_not_zero() -> None:
     assert BOOK.find("gemini", "gemma-3") is None
     for _, entry in BOOK.entries():
         if entry.price is not None and entry.price.source != "agentwatch":
-            assert entry.price.tiers["default"][0].rates.input, entry.model
+            assert entry.price.tiers["default"][0].rates.input or entry.price.per, entry.model
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "piece", "count", "nanos"),
+    [
+        ("openai", "whisper-1", "audio_ms", 90_000, 9_000_000),
+        ("openai", "gpt-transcribe", "audio_ms", 1_000, 75_000),
+        ("openai", "tts-1", "characters", 4_096, 61_440_000),
+        ("openai", "tts-1-hd", "characters", 1, 30_000),
+        ("openai", "dall-e-3", "image hd 1024x1792", 2, 240_000_000),
+        ("groq", "whisper-large-v3", "audio_ms", 3_600_000, 111_000_000),
+        ("groq", "whisper-large-v3", "audio_ms", 1, 31),
+    ],
+)
+def test_what_is_not_billed_by_tokens_is_billed_by_the_piece(
+    provider: str, name: str, piece: str, count: int, nanos: int
+) -> None:
+    price = find(name, provider)
+    assert not price.by_tokens
+    assert cost(price, Usage(pieces={piece: count})) == nanos
+    for usage in (Usage(input_tokens=1), Usage(output_tokens=1), Usage(pieces={"else": 1})):
+        with pytest.raises(Unpriced):
+            cost(price, usage)
 
 
 def test_only_models_known_to_be_free_are_free() -> None:

@@ -51,9 +51,15 @@ def test_what_costs_nothing_is_sent_on(path: str) -> None:
         ("POST", "/v1/batches"),
         ("POST", "/v1/files"),
         ("POST", "/v1/realtime/client_secrets"),
-        ("POST", "/v1/images/generations"),
+        ("POST", "/v1/images/variations"),
+        ("POST", "/v1/videos"),
+        ("POST", "/v1/audio/voices"),
         ("POST", "/v1/responses/compact"),
-        ("GET", "/v1/responses/resp_1"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("GET", "/v1/responses/resp_1/cancel"),
+        ("DELETE", "/v1/responses/resp_1/input_items"),
+        ("GET", "/v1/responses/resp_../../files"),
+        ("GET", "/v1/responses/other_1"),
         ("GET", "/v1/chat/completions"),
         ("DELETE", "/v1/models/ft:gpt-4o"),
         ("PUT", "/v1/chat/completions"),
@@ -204,3 +210,25 @@ def test_a_stream_that_we_end_raises_in_the_async_sdk(base_url: str, api: str) -
     with pytest.raises(openai.APIError, match="the money is gone") as raised:
         asyncio.run(ended())
     assert raised.value.code == "agent_budget_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query"),
+    [
+        ("GET", "/v1/responses/resp_1a", ""),
+        ("GET", "/responses/resp_1a", "include[]=reasoning.encrypted_content&stream=false"),
+        ("GET", "/v1/responses/resp_1a/input_items", "limit=20&order=asc"),
+        ("DELETE", "/v1/responses/resp_1a", ""),
+    ],
+)
+def test_what_was_stored_is_read_and_deleted_for_nothing(
+    method: str, path: str, query: str
+) -> None:
+    ask, request = WIRE.read(method, path, query, {}, b"ignored")
+    assert (ask.free, request.body()) == (True, b"")
+    assert ask.upstream_path == path.removeprefix("/v1") + (f"?{query}" if query else "")
+
+
+@pytest.mark.parametrize("query", ["a=b#c", "x=\r\ny", "a" * 600, "key=ä"])
+def test_a_query_of_other_letters_is_not_passed_on(query: str) -> None:
+    assert refused("GET", "/v1/responses/resp_1", query) == "path_not_governed"

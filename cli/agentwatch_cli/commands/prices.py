@@ -111,6 +111,7 @@ def price_json(price: ModelPrice) -> dict[str, Any]:
             for name, bands in price.tiers.items()
         },
         "tool_fees_usd": {name: to_usd(nanos) for name, nanos in price.fees.items()},
+        "fees_are_per": dict(price.per),
         "max_output_tokens": price.max_output_tokens,
         "context_window": price.context_window,
     }
@@ -239,7 +240,8 @@ def _facts(price: ModelPrice) -> Iterator[str]:
     yield f"most output: {f'{limit:,} tokens' if limit else 'not known'}"
     yield f"context window: {f'{window:,} tokens' if window else 'not known'}"
     for name, nanos in price.fees.items():
-        yield f"tool {name}: ${usd_text(nanos)} a call"
+        per = price.per.get(name)
+        yield f"{name}: ${usd_text(nanos)} {'a call' if per is None else f'for {per:,}'}"
     if price.rules:
         yield f"by rules of ours: {'; '.join(price.rules)}"
 
