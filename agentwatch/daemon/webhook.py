@@ -1,79 +1,36 @@
 """One message to one webhook: signed, to an address that was looked at first, once and soon.
 
-The signature is that of Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks,
-spec/standard-webhooks.md): HMAC-SHA256 over "ID.TIMESTAMP.BODY". The receiver's name is resolved
-once, each address that it has must be public unless the user allowed others, and the connection
-goes to just these: a name that is bound anew in between leads nowhere else. Redirects are not
-followed, and of the answer only the status is read.
+The receiver's name is resolved once, each address that it has must be public unless the user
+allowed others, and the connection goes to just these: a name that is bound anew in between leads
+nowhere else. Redirects are not followed, and of the answer only the status is read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
-import ipaddress
 import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from agentwatch.errors import AgentWatchError, SettingsError
+from agentwatch.core.alert import Alert
+from agentwatch.daemon.courier import Undelivered
+from agentwatch.webhooks import PLAIN, check_url, is_public, secret_bytes, signature
 
 #: from the look-up of the name to the status of the answer
 DELIVERY_TIMEOUT_S = 5.0
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what stands before a secret, not one
-#: seconds until a message is tried again, by how often it was tried; the last repeats
-WAITS_S = (2, 10, 60, 300, 1_800, 3_600, 7_200, 21_600)
-#: tries before a message is given up: about three days
-MOST_TRIES = 18
 #: a receiver that says so wants no more of this
 _GONE = 410
-_PLAIN = "http"
-
-
-class Undelivered(AgentWatchError):
-    """The receiver did not take a message. `final`: it would not take it another time."""
-
-    def __init__(self, message: str, *, final: bool = False) -> None:
-        super().__init__(message)
-        self.final = final
-
-
-def wait_before(tries: int, lot: float) -> float:
-    """Seconds to wait after so many `tries` (1: the first has just failed). `lot`, in [0, 1), draws
-    them up to a fifth longer, so that what failed together does not come back together."""
-    return WAITS_S[min(tries, len(WAITS_S)) - 1] * (1 + lot / 5)
-
-
-def secret_bytes(secret: str) -> bytes:
-    """The key that a secret `whsec_BASE64` stands for. Raises SettingsError; never shows it."""
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not secret.startswith(SECRET_PREFIX) or not 24 <= len(key) <= 64:
-        raise SettingsError(
-            "[alerts] webhook_secret must be whsec_ and then 24 to 64 bytes in base64; "
-            'make one: python3 -c "import base64, os; '
-            "print('whsec_' + base64.b64encode(os.urandom(32)).decode())\""
-        )
-    return key
-
-
-def signature(key: bytes, message_id: str, at_s: int, body: bytes) -> str:
-    """The value of `webhook-signature`."""
-    signed = b"%s.%d.%s" % (message_id.encode(), at_s, body)
-    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
 class Webhook:
     """The way to one receiver."""
+
+    name = "webhook"
 
     def __init__(self, url: str, secret: str | None, *, allow_private: bool = False) -> None:
         """Raises SettingsError for an address or a secret that can't be. No message repeats the
@@ -102,9 +59,13 @@ class Webhook:
             message = f"the receiver answered {status}{redirected}"
             raise Undelivered(message, final=status == _GONE)
 
+    async def deliver(self, alert: Alert, at_s: int) -> None:
+        """Deliver an alert; its id is the message's. Raises Undelivered."""
+        await self.send(alert.id, at_s, msgspec.json.encode(alert))
+
     async def _post(self, headers: dict[str, str], body: bytes) -> int:
         parts = urlsplit(self._url)
-        port = parts.port or (80 if parts.scheme == _PLAIN else 443)
+        port = parts.port or (80 if parts.scheme == PLAIN else 443)
         addresses = await self._addresses(parts.hostname or "", port)
         connector = aiohttp.TCPConnector(
             resolver=_Known(addresses), force_close=True, use_dns_cache=False
@@ -129,40 +90,6 @@ class Webhook:
                 "allows receivers on this network"
             )
         return addresses
-
-
-def check_url(url: str, allow_private: bool) -> None:
-    """Raises SettingsError for what is no address of a webhook."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in (_PLAIN, "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.username or parts.password or not url.isascii() or " " in url:
-        raise SettingsError(
-            "[alerts] webhook_url must be an address like https://hooks.example.com/agentwatch, "
-            "without a user or password in it"
-        )
-    if parts.scheme == _PLAIN and not allow_private:
-        raise SettingsError(
-            "[alerts] webhook_url is plain http: use https, or for a receiver on this network "
-            "set webhook_allow_private = true"
-        )
-
-
-def is_public(address: str) -> bool:
-    """Whether an address, or the one that it wraps, is of the public internet."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-        wrapped = ip.ipv4_mapped or ip.sixtofour
-        if wrapped is not None:
-            return is_public(str(wrapped))
-    return ip.is_global and not ip.is_multicast
-
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class _Known(AbstractResolver):
