@@ -1,7 +1,6 @@
 """One frozen Settings, read once: flag > AGENTWATCH_SECTION_KEY > config.toml > default.
 
-Rules for this file: a key exists here only when something obeys it, and a key that is unknown is
-an error that names the nearest known one. A limit that is silently ignored is no limit.
+A key that is unknown is an error that names the nearest known one. The keys are in sections.py.
 """
 
 from __future__ import annotations
@@ -13,150 +12,27 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from agentwatch.core.alert import ALERT, SEVERITIES
-from agentwatch.core.anomaly import Limits
-from agentwatch.core.money import parse_usd
 from agentwatch.errors import SettingsError, UsageError
 from agentwatch.paths import Paths, find_paths
+from agentwatch.sections import (
+    AlertsSettings,
+    AnomaliesSettings,
+    PricesSettings,
+    ProviderSettings,
+    Values,
+)
 from agentwatch.upstreams import PROVIDERS, PUBLIC_UPSTREAMS, upstream_base
-
-Seconds = Annotated[float, Meta(ge=0, le=86_400)]
-Timeout = Annotated[float, Meta(ge=0.1, le=3_600)]
-Tokens = Annotated[int, Meta(ge=1, le=10_000_000)]
-AnomalyAction = Literal["session", "off", "alert", "pause", "kill"]
+from agentwatch.webhooks import check_url, secret_bytes
 
 PREFIX = "AGENTWATCH_"
 
 
-class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class StateSettings(_Section, frozen=True):
-    #: None: the SQLite file in the state folder
-    url: str | None = None
-
-
-class LedgerSettings(_Section, frozen=True):
-    durability: Literal["power", "process"] = "power"
-
-
-class EnforcementSettings(_Section, frozen=True):
-    hold_wait_s: Seconds = 60.0
-    useful_output_tokens: Tokens = 4096
-    min_output_tokens: Tokens = 256
-    clamp: bool = True
-    #: what a call costs whose answer never came: its whole hold, or its input alone
-    in_doubt: Literal["hold", "input"] = "hold"
-    fail_open: bool = True
-    drain_s: Seconds = 2.0
-
-
-class ProviderSettings(_Section, frozen=True):
-    base_url: str | None = None
-    passthrough: tuple[str, ...] = ()
-    #: the tier that a request with `service_tier: auto` may be billed at
-    auto_tier: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] | None = None
-
-
-class PricesSettings(_Section, frozen=True):
-    unknown_usd_per_mtok: Decimal | None = None
-
-    @property
-    def unknown_nanos_per_mtok(self) -> int | None:
-        """The ceiling price of a model that has none, in nano-USD per million tokens."""
-        value = self.unknown_usd_per_mtok
-        return None if value is None else parse_usd(value, "[prices] unknown_usd_per_mtok")
-
-
-class AnomaliesSettings(_Section, frozen=True):
-    """Actions by kind ("session": what `run --on-anomaly` says), and how much is too much."""
-
-    #: below this severity an alert is all that is done
-    act_from: Literal["info", "warning"] = "warning"
-    prompt_growth: AnomalyAction = "session"
-    repeated_request: AnomalyAction = "session"
-    repeated_tool_call: AnomalyAction = "session"
-    cycle: AnomalyAction = "session"
-    stale_answers: AnomalyAction = "session"
-    same_error: AnomalyAction = "session"
-    failing_calls: AnomalyAction = "session"
-    burn_rate: AnomalyAction = "session"
-    burst: AnomalyAction = "session"
-    fan_out: AnomalyAction = "session"
-    repeats: Annotated[int, Meta(ge=3, le=16)] = 5
-    cycle_rounds: Annotated[int, Meta(ge=2, le=4)] = 3
-    stale_steps: Annotated[int, Meta(ge=3, le=1_000)] = 8
-    failures: Annotated[int, Meta(ge=2, le=1_000)] = 6
-    burst_calls: Annotated[int, Meta(ge=2, le=100_000)] = 20
-    burst_factor: Annotated[float, Meta(ge=2, le=1_000)] = 8.0
-    fan_out_calls: Annotated[int, Meta(ge=2, le=100_000)] = 20
-    ceiling_within_s: Seconds = 120.0
-    usd_per_hour: Decimal | None = None
-
-    @property
-    def limits(self) -> Limits:
-        """The figures as the detectors take them."""
-        most = self.usd_per_hour
-        return Limits(
-            **{name: getattr(self, name) for name in _FIGURES},
-            nanos_per_hour=None if most is None else parse_usd(most, "[anomalies] usd_per_hour"),
-        )
-
-    def action(self, kind: str, severity: str, of_session: str) -> str | None:
-        """What is done about this: alert, pause or kill; None: nothing at all."""
-        told: str = getattr(self, kind)
-        if told == "off":
-            return None
-        if SEVERITIES.index(severity) < SEVERITIES.index(self.act_from):
-            return ALERT
-        return of_session if told == "session" else told
-
-
-_FIGURES = tuple(name for name in Limits.__struct_fields__ if name != "nanos_per_hour")
-
-
-class RunSettings(_Section, frozen=True):
-    kill_grace_s: Seconds = 5.0
-
-
-class DoorsSettings(_Section, frozen=True):
-    max_body_mb: Annotated[int, Meta(ge=1, le=1024)] = 32
-    head_timeout_s: Timeout = 10.0
-    body_timeout_s: Timeout = 30.0
-    write_timeout_s: Timeout = 60.0
-
-
-class DaemonSettings(_Section, frozen=True):
-    stop_grace_s: Seconds = 30.0
-
-
-class LogSettings(_Section, frozen=True):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-
-
-class _Values(_Section, frozen=True):
-    """The shape of config.toml."""
-
-    port: Annotated[int, Meta(ge=0, le=65_535)] = 4141
-    state: StateSettings = StateSettings()
-    ledger: LedgerSettings = LedgerSettings()
-    enforcement: EnforcementSettings = EnforcementSettings()
-    providers: dict[str, ProviderSettings] = {}
-    prices: PricesSettings = PricesSettings()
-    anomalies: AnomaliesSettings = AnomaliesSettings()
-    run: RunSettings = RunSettings()
-    doors: DoorsSettings = DoorsSettings()
-    daemon: DaemonSettings = DaemonSettings()
-    log: LogSettings = LogSettings()
-
-
-class Settings(_Values, frozen=True, kw_only=True):
+class Settings(Values, frozen=True, kw_only=True):
     """All that one home was told, and where its files are."""
 
     paths: Paths
@@ -195,7 +71,7 @@ def load_settings(
         if value is not None:
             merged = _with(merged, tuple(dotted.split(".")), value)
     values = _convert(merged, "", strict=False)
-    settings = Settings(paths=paths, **{name: getattr(values, name) for name in _fields(_Values)})
+    settings = Settings(paths=paths, **{name: getattr(values, name) for name in _fields(Values)})
     _check_meaning(settings)
     return settings
 
@@ -211,9 +87,9 @@ def _read_file(path: Path, read: Callable[[Path], bytes]) -> dict[str, Any]:
         raise SettingsError(f"{path} can't be read: {error.strerror}") from None
 
 
-def _convert(raw: Mapping[str, Any], where: str, *, strict: bool) -> _Values:
+def _convert(raw: Mapping[str, Any], where: str, *, strict: bool) -> Values:
     try:
-        return msgspec.convert(raw, _Values, strict=strict)
+        return msgspec.convert(raw, Values, strict=strict)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$")
         key = path.rstrip("`").lstrip(".")
@@ -231,13 +107,13 @@ def _fields(section: type[Struct]) -> dict[str, Any]:
 
 _SECTIONS: dict[str, type[Struct]] = {
     name: kind
-    for name, kind in _fields(_Values).items()
+    for name, kind in _fields(Values).items()
     if isinstance(kind, type) and issubclass(kind, Struct)
 }
 
 
 def _check_keys(raw: Mapping[str, Any], file: str) -> None:
-    _known(raw, _fields(_Values), file, "")
+    _known(raw, _fields(Values), file, "")
     for name, section in _SECTIONS.items():
         if isinstance(raw.get(name), dict):
             _known(raw[name], _fields(section), file, name)
@@ -304,7 +180,7 @@ def _refuse_mistyped(variable: str) -> None:
 
 
 def _parse_text(dotted: tuple[str, ...], text: str) -> object:
-    if dotted[-1] == "passthrough":
+    if dotted[-1] in ("passthrough", "notify"):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text.strip()
 
@@ -324,6 +200,7 @@ def _check_meaning(settings: Settings) -> None:
             _check_passthrough(provider, path)
     _check_price(settings.prices)
     _check_pace(settings.anomalies)
+    _check_webhook(settings.alerts)
     _check_state(settings)
 
 
@@ -343,6 +220,13 @@ def _check_passthrough(provider: str, path: str) -> None:
         raise SettingsError(
             f"[providers.{provider}] passthrough: {path!r} is no plain path like '/v1/files'"
         )
+
+
+def _check_webhook(alerts: AlertsSettings) -> None:
+    if alerts.webhook_url:
+        check_url(alerts.webhook_url, alerts.webhook_allow_private)
+    if alerts.webhook_secret:
+        secret_bytes(alerts.webhook_secret)
 
 
 def _check_pace(anomalies: AnomaliesSettings) -> None:

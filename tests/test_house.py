@@ -30,6 +30,9 @@ TESTED_ELSEWHERE = {
     "agentwatch/wire/dialect.py": "wire/test_openai.py",
     # the daemon is tested as the process that it is
     "agentwatch/daemon/access.py": "e2e/test_threats_requests.py",
+    "agentwatch/daemon/channels.py": "e2e/test_alert_delivery.py",
+    "agentwatch/daemon/courier.py": "e2e/test_alert_delivery.py",
+    "agentwatch/sections.py": "test_settings.py",
     "agentwatch/daemon/control.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/control_budgets.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/control_sessions.py": "e2e/test_threats_control.py",

@@ -166,6 +166,10 @@ def _another(settings: Settings, key: tuple[str, ...], numbers: dict[str, str]) 
         "unknown_usd_per_mtok": "3",
         "usd_per_hour": "3",
         "act_from": "info",
+        "webhook_url": "https://hooks.example/a",
+        "webhook_secret": "whsec_" + "A" * 32,
+        "webhook_allow_private": "true",
+        "notify": "json://localhost/",
     }
     if key[-1] in words:
         return words[key[-1]]

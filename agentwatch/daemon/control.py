@@ -15,6 +15,7 @@ from agentwatch.daemon.access import KEY_PREFIX, Wrappers, presented, session_of
 from agentwatch.daemon.control_alerts import AlertCalls
 from agentwatch.daemon.control_budgets import BudgetCalls
 from agentwatch.daemon.control_sessions import SessionCalls
+from agentwatch.daemon.courier import Courier
 from agentwatch.daemon.doors import check_origin, connection_of
 from agentwatch.daemon.fields import json_body
 from agentwatch.daemon.governor import Governor
@@ -53,6 +54,7 @@ class Control:
         settings: Settings,
         about: Callable[[], Answer],
         restart: Callable[[], None],
+        courier: Courier,
     ) -> None:
         self._governor = governor
         self._store = governor.store
@@ -68,7 +70,7 @@ class Control:
             governor.calls_of,
             governor.watch.of,
         )
-        alerts = AlertCalls(governor.watch)
+        alerts = AlertCalls(governor.watch, courier)
         budgets = BudgetCalls(self._store, Preflight(governor, settings))
         #: every row, of all parts
         self.routes = (*self._own_routes(), *sessions.routes(), *budgets.routes(), *alerts.routes())

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from agentwatch.daemon.courier import Courier
 from agentwatch.daemon.fields import check_fields, texts
 from agentwatch.daemon.following import follow
 from agentwatch.daemon.routes import Answer, Asked, Route, row
@@ -20,14 +21,17 @@ _ASKED = ("session_id", "limit", "unacked", "follow")
 class AlertCalls:
     """The rows below /v1/alerts."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, courier: Courier) -> None:
         self._watch = watch
+        self._courier = courier
 
     def routes(self) -> tuple[Route, ...]:
         """The rows of this part."""
         return (
             row("GET", r"/v1/alerts", self.alerts),
+            row("GET", r"/v1/alerts/dead", self.dead),
             row("POST", r"/v1/alerts/ack", self.acknowledge),
+            row("POST", r"/v1/alerts/test", self.test),
         )
 
     async def alerts(self, asked: Asked) -> Answer | web.StreamResponse:
@@ -40,6 +44,25 @@ class AlertCalls:
         unacked = told.get("unacked") in ("1", "true")
         found = await self._watch.alerts.latest(_limit(told), session_id, unacked=unacked)
         return {"alerts": [alert_shape(alert) for alert in found]}
+
+    async def dead(self, asked: Asked) -> Answer:
+        """The last that could not be delivered, and why."""
+        dead = await self._watch.alerts.dead(LISTED)
+        return {
+            "alerts": [
+                {
+                    **alert_shape(each.alert),
+                    "channel": each.channel,
+                    "attempts": each.attempts,
+                    "why": each.why,
+                }
+                for each in dead
+            ]
+        }
+
+    async def test(self, asked: Asked) -> Answer:
+        """Send a test through every channel, and tell how each took it."""
+        return {"channels": await self._courier.test()}
 
     async def acknowledge(self, asked: Asked) -> Answer:
         """Somebody has seen these (`ids`), or all of them (`all`)."""

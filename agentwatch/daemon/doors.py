@@ -24,7 +24,7 @@ from aiohttp.web_protocol import RequestHandler
 from agentwatch.daemon.encodings import KNOWN, GrowsTooLong, Undecodable, decode_whole
 from agentwatch.errors import Refusal
 from agentwatch.mark import is_marked
-from agentwatch.settings import DoorsSettings
+from agentwatch.sections import DoorsSettings
 
 logger = logging.getLogger(__name__)
 

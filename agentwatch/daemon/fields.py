@@ -13,7 +13,7 @@ from aiohttp import web
 from agentwatch.core.money import parse_usd
 from agentwatch.daemon.doors import read_body
 from agentwatch.errors import UsageError
-from agentwatch.settings import DoorsSettings
+from agentwatch.sections import DoorsSettings
 
 _LONGEST_TTL_S = 366 * 86_400.0
 #: counts above this are mistakes, and not every parser reads them alike

@@ -28,7 +28,9 @@ from aiohttp import web
 from agentwatch import __version__
 from agentwatch.core.prices import PriceBook
 from agentwatch.daemon import failpoints, log
+from agentwatch.daemon.channels import channels_of
 from agentwatch.daemon.control import Control
+from agentwatch.daemon.courier import Courier
 from agentwatch.daemon.doors import Door
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
@@ -136,10 +138,14 @@ async def _serve(
         ways = {name: Upstream(name, settings.upstream(name), session) for name in spoken}
         book = partial(book_of, settings, handover)
         events = Events()
-        watch = Watch(store, AlertStore(settings.paths.alerts), settings.anomalies, events)
+        alerts = AlertStore(settings.paths.alerts)
+        courier = Courier(alerts, channels_of(settings.alerts), store.now)
+        watch = Watch(store, alerts, settings.anomalies, events, courier.channels)
         await watch.open()
         governor = Governor(store, book(), ways, keys, settings, tasks, events, watch)
-        daemon = Daemon(governor, spoken, keys, settings, tasks, book, partial(end, EXIT_REREAD))
+        daemon = Daemon(
+            governor, spoken, keys, settings, tasks, book, partial(end, EXIT_REREAD), courier
+        )
         await daemon.listen(arguments.port_fd, arguments.socket_fd)
         _rarely_collect()
         _say_ready(arguments.ready_fd)
@@ -162,14 +168,16 @@ class Daemon:
         tasks: Tasks,
         book: Callable[[], PriceBook],
         restart: Callable[[], None],
+        courier: Courier,
     ) -> None:
         self._book = book
+        self._courier = courier
         self._governor = governor
         self._keys = keys
         self._settings = settings
         self._tasks = tasks
         self._proxy = Proxy(governor, spoken, keys, settings)
-        self._control = Control(governor, keys, settings, self.about, restart)
+        self._control = Control(governor, keys, settings, self.about, restart, courier)
         self._port = 0
         self._started_at = time.time()
         self._servers: list[asyncio.Server] = []
@@ -208,6 +216,7 @@ class Daemon:
         self._chores = [
             self._tasks.spawn(self._watch_keys(), "keys"),
             self._tasks.spawn(self._watch_prices(), "prices"),
+            self._tasks.spawn(self._courier.run(self._governor.watch.told), "courier"),
         ]
 
     async def stop(self, grace_s: float) -> None:

@@ -32,7 +32,7 @@ from agentwatch.core.anomaly_session import Watched
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.flight import Over
 from agentwatch.errors import AlertsUnavailable, LedgerError
-from agentwatch.settings import AnomaliesSettings
+from agentwatch.sections import AnomaliesSettings
 from agentwatch.store.alerts import AlertStore
 from agentwatch.store.store import Store
 from agentwatch.wire.dialect import Ask

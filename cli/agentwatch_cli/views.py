@@ -49,6 +49,17 @@ ALERT_COLUMNS = [
     Column("message", spare=6),
 ]
 
+DEAD_COLUMNS = [
+    Column("alert"),
+    Column("session"),
+    Column("kind"),
+    Column("channel"),
+    Column("tries", right=True),
+    Column("why", spare=3),
+]
+#: what stands in these columns
+DEAD_FIELDS = ("id", "session_id", "kind", "channel", "attempts", "why")
+
 
 def session_row(session: Session, now: float) -> list[object]:
     """One session for SESSION_COLUMNS; `now` in seconds since 1970."""

@@ -6,7 +6,7 @@ import pytest
 
 from agentwatch.core import accounts as acc
 from agentwatch.core.alert import ACTIONS, FAMILIES, FAMILY_OF, KINDS, stronger
-from agentwatch.settings import AnomaliesSettings
+from agentwatch.sections import AnomaliesSettings
 
 
 def test_a_kind_is_in_no_family_or_in_two() -> None:

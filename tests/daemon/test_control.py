@@ -9,6 +9,7 @@ import pytest
 from workbench import bench, settings
 
 from agentwatch.daemon.control import Control
+from agentwatch.daemon.courier import Courier
 from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.routes import Route
 
@@ -17,7 +18,8 @@ from agentwatch.daemon.routes import Route
 async def routes(tmp_path) -> AsyncIterator[tuple[Route, ...]]:
     async with bench() as made:
         keys = Keys(tmp_path / "keys.toml", {}, None)
-        yield Control(made.governor, keys, settings(), dict, lambda: None).routes
+        courier = Courier(made.governor.watch.alerts, [], made.store.now)
+        yield Control(made.governor, keys, settings(), dict, lambda: None, courier).routes
 
 
 def test_nothing_that_changes_anything_is_done_by_get(routes: tuple[Route, ...]) -> None:
@@ -31,6 +33,7 @@ def test_nothing_that_changes_anything_is_done_by_get(routes: tuple[Route, ...])
             "hold",
             "end_hold",
             "acknowledge",
+            "test",
         }
         assert changes == (route.method != "GET"), route.path.pattern
 

@@ -30,7 +30,12 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True, rich_markup_mode=None, help="What looked wrong: loops, growth, pace."
     )
-    commands: dict[str, Callable[..., None]] = {"ls": list_alerts, "tail": tail, "ack": ack}
+    commands: dict[str, Callable[..., None]] = {
+        "ls": list_alerts,
+        "tail": tail,
+        "ack": ack,
+        "test": send_test,
+    }
     for name, command in commands.items():
         group.command(name)(command)
     app.add_typer(group, name="alerts")
@@ -63,11 +68,17 @@ def list_alerts(
     number: Annotated[
         int, typer.Option("-n", "--number", min=1, max=10_000, help="The last so many.")
     ] = 100,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="Those that could not be delivered, and why.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the last alerts, the newest last."""
     from agentwatch_cli.views import ALERT_COLUMNS, alert_row
 
+    if dead:
+        _list_dead(as_json)
+        return
     alerts = _alerts(_control(), number, session, unacked)
     if as_json:
         emit_json({"alerts": alerts})
@@ -75,6 +86,34 @@ def list_alerts(
     now = time.time()
     empty = "no alert: nothing looked wrong" + (" that was not acknowledged" if unacked else "")
     emit_rows(ALERT_COLUMNS, (alert_row(alert, now) for alert in alerts), empty=empty)
+
+
+def _list_dead(as_json: bool) -> None:
+    from agentwatch_cli.views import DEAD_COLUMNS, DEAD_FIELDS
+
+    alerts: list[Alert] = _control().request("GET", "/v1/alerts/dead")["alerts"]
+    if as_json:
+        emit_json({"alerts": alerts})
+        return
+    rows = ([each[name] for name in DEAD_FIELDS] for each in alerts)
+    empty = "every alert that was to be delivered was, or still will be"
+    emit_rows(DEAD_COLUMNS, rows, empty=empty)
+
+
+def send_test(as_json: Json = False) -> None:
+    """Send a test through every channel: the webhook, and what `[alerts] notify` names."""
+    channels = _control().request("POST", "/v1/alerts/test")["channels"]
+    if as_json:
+        emit_json({"channels": channels})
+    for each in channels if not as_json else ():
+        say(f"{each['channel']}: " + ("delivered" if each["delivered"] else each["why"]))
+    if not channels:
+        raise AgentWatchError(
+            "no channel is configured: set [alerts] webhook_url in config.toml (or "
+            "AGENTWATCH_ALERTS_WEBHOOK_URL), then agentwatch restart"
+        )
+    if not all(each["delivered"] for each in channels):
+        raise typer.Exit(1)
 
 
 def tail(
