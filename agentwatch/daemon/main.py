@@ -50,6 +50,7 @@ from agentwatch.store.store import Store
 from agentwatch.upstreams import PROVIDERS
 from agentwatch.wire.anthropic import Anthropic
 from agentwatch.wire.dialect import Dialect
+from agentwatch.wire.gemini import Gemini
 from agentwatch.wire.openai import OpenAI
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dialects() -> dict[str, Dialect]:
     """Every wire that is spoken, by its provider's name."""
-    spoken: tuple[Dialect, ...] = (OpenAI(), Anthropic())
+    spoken: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Gemini())
     return {dialect.name: dialect for dialect in spoken}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Protocol
 from zlib import crc32
 
 from msgspec import Raw
@@ -116,8 +117,23 @@ class Answer:
             self.error = str(message or "an error without a message")[:_ERROR_LENGTH]
 
 
+class Cutter(Protocol):
+    """Cuts a stream into the events that are read one by one."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that `chunk` completes."""
+        ...
+
+    def close(self) -> list[Event]:
+        """The stream is at its end: what was no whole event."""
+        ...
+
+
 class StreamedAnswer(Answer, ABC):
-    """An answer of server-sent events. A subclass reads one event's payload."""
+    """An answer of server-sent events, or of what else a Cutter makes events of. A subclass reads
+    one event's payload."""
+
+    _stream: Cutter
 
     def __init__(self, limit: int = LIMIT) -> None:
         super().__init__()
