@@ -171,6 +171,8 @@ def _ruled(provider: str, model: Any, price: ModelPrice) -> ModelPrice:
     if missing:
         price = _each_rates(price, lambda rates: _with_missing(rates, missing))
         price = replace(price, rules=(*price.rules, *(f"{unit} rate" for unit in missing)))
+    if provider in own_rules.SOUND_AS_TEXT:
+        price = _each_rates(price, _with_sound)
     thousandths = own_rules.LONG_WRITE_THOUSANDTHS.get(provider)
     if thousandths and _writes_cache(price):
         price = _each_rates(price, lambda rates: _with_long_write(rates, thousandths))
@@ -203,6 +205,13 @@ def _with_missing(rates: Rates, missing: Mapping[str, int]) -> Rates:
     return replace(
         rates, **{unit: rate for unit, rate in missing.items() if getattr(rates, unit) is None}
     )
+
+
+def _with_sound(rates: Rates) -> Rates:
+    """Sound costs what text does where it has no rate of its own."""
+    if rates.input_audio is None:
+        rates = replace(rates, input_audio=rates.input, cached_audio=rates.cached_input)
+    return rates if rates.output_audio is not None else replace(rates, output_audio=rates.output)
 
 
 def _with_long_write(rates: Rates, thousandths: int) -> Rates:

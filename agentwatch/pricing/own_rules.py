@@ -141,7 +141,8 @@ TIER_RULES: dict[str, tuple[TierRule, ...]] = {
         TierRule("priority", 2500),
         TierRule("ultrafast", 6000, ("gpt-5.6", "gpt-6")),
     ),
-    "gemini": (TierRule("flex", 1000), TierRule("priority", 2000)),
+    # ai.google.dev/gemini-api/docs/optimization: flex 50 % off, priority 75 to 100 % more
+    "gemini": (TierRule("flex", 500), TierRule("priority", 2000)),
 }
 
 #: a write to the cache that is kept for 12 hours, as thousandths of the input rate, for models
@@ -197,6 +198,9 @@ BY_PIECE: dict[str, dict[str, dict[str, int]]] = {
         },
     }
 }
+
+#: providers whose list has a rate for sound only where it is not that of text
+SOUND_AS_TEXT = ("gemini",)
 
 #: models that are known to be free, by the beginning of their names
 FREE: dict[str, tuple[str, ...]] = {"openai": ("omni-moderation-", "text-moderation-")}

@@ -39,7 +39,7 @@ class Line:
 
     async def stream(self, headers: dict[str, str]) -> None:
         """Send the head of server-sent events."""
-        await self._open({**headers, "Content-Type": "text/event-stream; charset=utf-8"}, None)
+        await self._open({"Content-Type": "text/event-stream; charset=utf-8", **headers}, None)
 
     async def events(self, data: bytes) -> None:
         """Send events that were written with LF."""

@@ -51,6 +51,14 @@ class Call(Struct, kw_only=True):
     schema: Any = None
     #: tokens of prompt that are not in the body
     hidden_tokens: int = 0
+    #: most tokens of thinking; None: as many as the script has it do
+    most_thinking: int | None = None
+    #: the query of its address
+    query: dict[str, str] = {}
+    #: a stream is one JSON array, and no events
+    as_array: bool = False
+    #: what the answer's head says beside the usual
+    headers: dict[str, str] = {}
 
 
 class Piece(Struct, frozen=True):
@@ -198,13 +206,16 @@ def plan_for(call: Call, script: Script, default_tokens: int, most_output: int) 
         wanted = len(pieces)
     if script.endless:
         wanted = ENDLESS
-    wanted += script.reasoning
-    most = min(call.limit or ENDLESS, most_output)
+    thought = script.reasoning
+    if call.most_thinking is not None:
+        thought = min(thought, call.most_thinking)
+    wanted += thought
+    most = min(call.limit or ENDLESS, most_output) + (thought if script.think_beside else 0)
     made = min(wanted, ENDLESS if script.ignore_limit else most)
     return Plan(
         script=script,
         made=made,
-        reasoning=min(script.reasoning, made),
+        reasoning=min(thought, made),
         cut_short=made < wanted,
         calls=calls,
         pieces=pieces,

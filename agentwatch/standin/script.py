@@ -35,6 +35,8 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: int | None = None
     #: tokens of thinking that come first, are billed and never seen
     reasoning: int = 0
+    #: the limit is one of the text alone: thinking comes on top
+    think_beside: bool = False
     #: go on until the limit, or the model's own, or the client's patience
     endless: bool = False
     #: pay no heed to the limit that the request sets
@@ -44,13 +46,15 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_write: int = 0
     #: what is written to the cache for the longer of two lifetimes
     write_long: int = 0
-    #: hosted web searches in the answer (responses and messages)
+    #: hosted web searches in the answer, where the API has them
     web_search: int = 0
     #: where the answer is made ("us", "global"), if not where the request says
     geo: str | None = None
     #: what is done for the call beside its first answer, by the same model or others:
     #: "KIND:INPUT:OUTPUT[:MODEL]", joined by "+"
     iterations: str | None = None
+    #: tokens that tools' results added to the prompt (Gemini)
+    tool_use: int = 0
     #: bytes of input to a token; 1 is the most that a tokenizer can make of a text
     density: int = 4
     #: bytes of text in a token; None: words
@@ -90,7 +94,7 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: "own": as the API's own type; "event": a bare `event: error` (responses)
     error_as: str = "own"
 
-    #: "true", "missing", "null", "zero", "negative", "huge", "text", "small", "every"
+    #: "true", "missing", "null", "zero", "negative", "huge", "text", "small", "every", "last"
     usage: str = "true"
     #: another model or tier answers, and is billed
     answer_model: str | None = None

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from agentwatch.standin.anthropic import Anthropic
 from agentwatch.standin.bill import Bill, Entry
+from agentwatch.standin.gemini import Gemini
 from agentwatch.standin.line import Line
 from agentwatch.standin.openai import OpenAI
 from agentwatch.standin.play import Play
@@ -55,7 +56,7 @@ class Standin:
         self._rules: list[Rule] = []
         self._default = dict(options.default)
         self._marks = (*MARKS, *(canary.encode() for canary in options.canaries))
-        self._providers: Sequence[Provider] = (OpenAI(), Anthropic())
+        self._providers: Sequence[Provider] = (OpenAI(), Anthropic(), Gemini())
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -91,6 +92,7 @@ class Standin:
         try:
             body = unpacked(body, request.headers.get("Content-Encoding", ""))
             call = provider.read(request.method, path, body)
+            call.query = dict(request.query)
             script = self._script(call, body)
         except BadRequestError as bad:
             return self._answer(entry, bad.status, bad.body, "bad_request")
@@ -119,7 +121,7 @@ class Standin:
         plan = plan_for(call, script, self._options.tokens, most)
         voice = provider.voice(call, plan, entry)
         line = Line(request, script)
-        headers = {"x-request-id": entry.id, "openai-processing-ms": "1"}
+        headers = {"x-request-id": entry.id, "openai-processing-ms": "1", **call.headers}
         ended = await Play(call, plan, voice, entry, line, headers).run()
         self._end(entry, ended)
         return line.response

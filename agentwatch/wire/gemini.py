@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from agentwatch.errors import Refusal
 from agentwatch.wire.dialect import Ask, Dialect, Request
 from agentwatch.wire.gemini_compat import GeminiCompat
-from agentwatch.wire.gemini_request import read_embedding, read_free, read_generation
+from agentwatch.wire.gemini_request import ARRAY, read_embedding, read_free, read_generation
 from agentwatch.wire.json_object import read_object
 
 _VERSION = r"(?:/(v1|v1beta|v1alpha))?"
@@ -91,7 +91,7 @@ class Gemini:
         if not _PAGED.fullmatch(query):
             raise _not_governed(method, f"{found[2]}?{query}")
         target = f"/{found[1] or _DEFAULT_VERSION}{found[2]}"
-        return read_free(self.name, f"{target}?{query}" if query else target, {})
+        return read_free(self.name, f"{target}?{query}" if query else target, None)
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
         """Status and body of a refusal; 403 where nothing else is said."""
@@ -99,8 +99,9 @@ class Gemini:
         return code, _error(code, reason, message)
 
     def stream_error(self, api: str, reason: str, message: str) -> bytes:
-        """The error that ends a stream so that the SDK raises."""
-        return _error(_STATUS.get(reason, 403), reason, message)
+        """The error that ends a stream so that the SDK raises: an event, or an element."""
+        error = _error(_STATUS.get(reason, 403), reason, message)
+        return error if api == ARRAY else b"data: " + error + b"\r\n\r\n"
 
 
 def _error(code: int, reason: str, message: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from agentwatch.wire.dialect import Ask, Meter
+from agentwatch.wire.dialect import Ask, Meter, Request
 from agentwatch.wire.gemini_answer import GeminiArray, GeminiBody, GeminiEmbeddings, GeminiStream
 from agentwatch.wire.gemini_input import Weight, has_reference
 from agentwatch.wire.gemini_names import Names
@@ -21,6 +21,7 @@ from agentwatch.wire.gemini_thinking import NONE, Thinking, thinking
 from agentwatch.wire.gemini_usage import Expected
 from agentwatch.wire.json_object import LARGEST, Fields, bad, given, strict, text
 from agentwatch.wire.openai_input import unpriced
+from agentwatch.wire.unmetered import UnmeteredRequest
 
 #: what a request's template adds once
 REQUEST_OVERHEAD = 64
@@ -52,6 +53,8 @@ _REFERENCES = ("cachedContent", "continuationToken")
 _MODALITIES = ("TEXT", "IMAGE", "AUDIO", "MODALITY_UNSPECIFIED")
 _MAKES_IMAGES = re.compile(r".*(-image|banana|omni)")
 _STANDARD = "standard"
+#: the name of a stream that is no server-sent events
+ARRAY = "streamGenerateContent array"
 
 
 class GeminiRequest:
@@ -69,7 +72,7 @@ class GeminiRequest:
         """The request to send upstream, `output_limit` put in as what answer and thinking may
         have together, where thinking is not limited by itself."""
         if output_limit is None:
-            return msgspec.json.encode(self._fields) if self._fields else b""
+            return msgspec.json.encode(self._fields)
         limit, budget = self.thinking.within(output_limit, self.limit)
         config = _opened(self._fields.get(self._config_key))
         _put(config, _CONFIG, "maxOutputTokens", limit)
@@ -145,7 +148,7 @@ def read_generation(
     )
     ask = Ask(
         provider=provider,
-        api="streamGenerateContent" if stream else "generateContent",
+        api=ARRAY if json_array else "streamGenerateContent" if stream else "generateContent",
         upstream_path=path,
         model=model,
         input_bound=_bound(request, weight),
@@ -196,8 +199,8 @@ def read_embedding(
     return ask, request
 
 
-def read_free(provider: str, path: str, fields: Fields) -> tuple[Ask, GeminiRequest]:
-    """A request that costs nothing (countTokens, models); it is sent on as it was read."""
+def read_free(provider: str, path: str, fields: Fields | None) -> tuple[Ask, Request]:
+    """A request that costs nothing (countTokens; the models, with no body); sent on as read."""
     ask = Ask(
         provider=provider,
         api="free",
@@ -207,6 +210,8 @@ def read_free(provider: str, path: str, fields: Fields) -> tuple[Ask, GeminiRequ
         has_output=False,
         free=True,
     )
+    if fields is None:
+        return ask, UnmeteredRequest(b"")
     return ask, GeminiRequest(fields, "generationConfig", Embedding)
 
 

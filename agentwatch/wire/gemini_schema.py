@@ -30,7 +30,9 @@ class _Unroller:
 
     def size(self, node: Any) -> int:
         if isinstance(node, dict):
-            own = sum(len(key.encode()) + _FRAME + self.size(part) for key, part in node.items())
+            own = _FRAME + sum(
+                len(key.encode()) + _FRAME + self.size(part) for key, part in node.items()
+            )
             reference = node.get("$ref", node.get("ref"))
             return own + (self._referred(reference) if isinstance(reference, str) else 0)
         if isinstance(node, list):
@@ -48,6 +50,6 @@ class _Unroller:
 
     def _target(self, reference: str) -> Any:
         node = self._root
-        for part in reference.removeprefix("#").strip("/").split("/"):
+        for part in filter(None, reference.removeprefix("#").split("/")):
             node = node.get(part) if isinstance(node, dict) else None
         return node

@@ -42,9 +42,14 @@ def test_aliases_name_no_alias_of_an_alias() -> None:
         assert not set(aliases.values()) & set(aliases)
 
 
-def test_no_tier_is_ruled_cheaper_than_the_default() -> None:
-    for rules in own_rules.TIER_RULES.values():
-        assert all(rule.thousandths >= 1000 for rule in rules)
+#: discounts that a provider's documentation promises for every model that has the tier
+DISCOUNTS = {("gemini", "flex")}
+
+
+def test_no_tier_is_ruled_cheaper_than_the_default_on_a_guess() -> None:
+    for provider, rules in own_rules.TIER_RULES.items():
+        for rule in rules:
+            assert rule.thousandths >= 1000 or (provider, rule.name) in DISCOUNTS
 
 
 @pytest.mark.parametrize(
