@@ -4,8 +4,7 @@ Traces are made by healthy.py and runaways.py from seeds that no threshold was c
 through the wire's own readers and meters and the daemon's own folds, at real prices. Told are: how
 many of each family are noticed before $2 are gone, after how many calls and dollars of their
 running away (median, and 95 of 100), by which detector first; what each detector finds by itself;
-and alarms on healthy traces. `--sessions FILE` replays recorded sessions of a coding agent instead
-(JSON lines of `{"type": "message", "message": {"role", "content", "usage"}}`).
+and alarms on healthy traces. `--sessions FILE…` replays recorded sessions of coding agents instead.
 """
 
 from __future__ import annotations
@@ -13,25 +12,30 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
-import json
 import random
+import timeit
+import tracemalloc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import healthy
+import recorded
 import runaways
 from agents import Call
 
 from agentwatch.core.alert import KINDS
-from agentwatch.core.anomaly import Begun, Change, Ended, Limits
+from agentwatch.core.anomaly import Begun, Change, Ended, Limits, Step
 from agentwatch.core.anomaly_session import Watched
 from agentwatch.core.prices import PriceBook, cost
 from agentwatch.core.usage import Usage
 from agentwatch.pricing import load_book
+from agentwatch.wire.anthropic import Anthropic
+from agentwatch.wire.dialect import Dialect
+from agentwatch.wire.fingerprint import input_marks
 from agentwatch.wire.openai import OpenAI
 
 CEILING_USD = 2.0
@@ -40,15 +44,17 @@ NANOS = 1_000_000_000
 MOST_CALLS = 150
 #: thresholds were chosen on seeds below this
 HELD_OUT = 10_000
+WIRES: dict[str, Dialect] = {"openai": OpenAI(), "anthropic": Anthropic()}
+PATHS = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
 
 
 class Session:
     """A session as the daemon watches one."""
 
-    def __init__(self, book: PriceBook) -> None:
+    def __init__(self, book: PriceBook, ceiling: int | None = int(CEILING_USD * NANOS)) -> None:
         self._book = book
+        self._ceiling = ceiling
         self._watched = Watched(Limits())
-        self._wire = OpenAI()
         self._out: list[tuple[float, int, Call, Begun, Any]] = []
         self._numbers = itertools.count(1)
         self.calls = 0
@@ -56,11 +62,11 @@ class Session:
         #: kind of each alert, in order
         self.alerts: list[str] = []
 
-    def take(self, call: Call) -> None:
+    def take(self, call: Call, wire: str = "openai") -> None:
         """A call begins; those that are over by then end before it."""
         self.end(call.at)
         headers = {"thread-id": call.thread} if call.thread else {}
-        ask, request = self._wire.read("POST", "/chat/completions", "", headers, call.body)
+        ask, request = WIRES[wire].read("POST", PATHS[wire], "", headers, call.body)
         begun = Begun(
             at=call.at,
             iteration=next(self._numbers),
@@ -82,18 +88,19 @@ class Session:
             self._told(self._watched.ended(self._ended(at, call, begun, request)))
 
     def _ended(self, at: float, call: Call, begun: Begun, request: Any) -> Ended:
-        ceiling = int(CEILING_USD * NANOS)
         if call.answer is None:
-            return Ended(begun, at, failed=True, ceiling=ceiling, left=ceiling - self.nanos)
+            return Ended(begun, at, failed=True, ceiling=self._ceiling, left=self._left)
         meter = request.meter(False)
         meter.feed(call.answer)
         meter.close()
         nanos = self._price(call)
         self.nanos += nanos
-        return Ended(
-            begun, at, call.prompt, nanos, step=meter.step, ceiling=ceiling,
-            left=ceiling - self.nanos,
-        )  # fmt: skip
+        end = Ended(begun, at, call.prompt, nanos, step=meter.step)
+        return end._replace(ceiling=self._ceiling, left=self._left)
+
+    @property
+    def _left(self) -> int | None:
+        return None if self._ceiling is None else self._ceiling - self.nanos
 
     def _price(self, call: Call) -> int:
         price = self._book.find("openai", call.model)
@@ -231,57 +238,48 @@ def false_alarms(seeds: range, book: PriceBook) -> tuple[int, int]:
     return calls, alarms
 
 
+def overhead() -> None:
+    """Print what watching costs: time a call, memory a session."""
+    calls = list(healthy.coding(random.Random(1)))
+    bodies = [call.body[call.body.index(b"[{") :] for call in calls]
+    begun = [
+        Begun(call.at, n, (call.model, None), len(call.body), request=n, last=n)
+        for n, call in enumerate(calls, 1)
+    ]
+    steps = [Step(calls=n) for n, _ in enumerate(calls, 1)]
+
+    def fold() -> Watched:
+        watched = Watched(Limits())
+        for call, step in zip(begun, steps, strict=True):
+            watched.begun(call)
+            watched.ended(Ended(call, call.at + 1, call.bound // 4, 1_000, step=step))
+        return watched
+
+    marks = min(timeit.repeat(lambda: list(map(input_marks, bodies)), number=20, repeat=5)) / 20
+    folds = min(timeit.repeat(fold, number=20, repeat=5)) / 20
+    tracemalloc.start()
+    kept = [fold() for _ in range(200)]
+    size = tracemalloc.get_traced_memory()[0] / len(kept)
+    tracemalloc.stop()
+    print(
+        f"\nfingerprints {marks / len(calls) * 1e6:.1f} µs, folds {folds / len(calls) * 1e6:.1f} µs"
+    )
+    print(f"of CPU a call (bodies of {sum(map(len, bodies)) // len(bodies) // 1000} KB);", end=" ")
+    print(f"{size / 1000:.1f} KB a session with one lane")
+
+
 # ---- recorded sessions
 
 
 def replay(lines: Iterable[str], book: PriceBook) -> tuple[int, list[str]]:
     """One recorded session: its calls, and what is told of it."""
-    session, at = Session(book), 0.0
-    messages: list[str] = []
-    for message in recorded(lines):
-        if message["role"] != "assistant":
-            messages.append(json.dumps(message["message"]))
-            continue
-        usage, answer = message["usage"], message["message"]
-        body = f'{{"model": "gpt-4o", "messages": [{", ".join(messages)}]}}'.encode()
-        at = max(at + 3.0, message["at"])
-        raw = json.dumps({"choices": [{"message": answer}]}).encode()
-        session.take(Call(at, 1.0, "gpt-4o", None, body, raw, usage, 0, 100))
-        messages.append(json.dumps({"role": "assistant", **answer}))
+    session, at = Session(book, None), 0.0  # what it could spend is not known
+    for call in recorded.calls(lines):
+        at = max(at + 3.0, call.at)
+        told = Call(at, 1.0, "gpt-4o", None, call.body, call.answer, call.prompt, 0, 100)
+        session.take(told, call.wire)
     session.end()
     return session.calls, session.alerts
-
-
-def recorded(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The messages of a recorded session, as OpenAI's wire has them."""
-    for line in lines:
-        entry = json.loads(line)
-        if entry.get("type") != "message":
-            continue
-        told = entry["message"]
-        role, content = told.get("role"), told.get("content") or []
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        text = "\n".join(part.get("text", "") for part in parts if part.get("type") == "text")
-        if role == "user":
-            yield {"role": role, "message": {"role": "user", "content": text}}
-        elif role == "toolResult":
-            result = {"role": "tool", "tool_call_id": told.get("toolCallId"), "content": text}
-            yield {"role": role, "message": result}
-        elif role == "assistant" and told.get("usage", {}).get("output"):
-            yield _answer(told, parts, text)
-
-
-def _answer(told: dict[str, Any], parts: list[dict[str, Any]], text: str) -> dict[str, Any]:
-    calls = [
-        {"function": {"name": part["name"], "arguments": json.dumps(part["arguments"])}}
-        for part in parts
-        if part.get("type") == "toolCall"
-    ]
-    used = told["usage"]
-    tokens = sum(used.get(name) or 0 for name in ("input", "cacheRead", "cacheWrite"))
-    message = {"content": text, "tool_calls": calls} if calls else {"content": text}
-    at = (told.get("timestamp") or 0) / 1000
-    return {"role": "assistant", "message": message, "usage": tokens, "at": at}
 
 
 def sessions(paths: list[Path], book: PriceBook) -> None:
@@ -290,7 +288,7 @@ def sessions(paths: list[Path], book: PriceBook) -> None:
     for path in paths:
         with path.open(encoding="utf-8") as lines:
             calls, told = replay(lines, book)
-        print(f"{path.name:40} {calls:8,} {len(told):8}  {', '.join(told)}")
+        print(f"{path.name[-40:]:40} {calls:8,} {len(told):8}  {', '.join(told)}")
 
 
 def main() -> None:
@@ -312,6 +310,7 @@ def main() -> None:
     detection(chased(runaways.BLIND, seeds, book))
     by_detector(results)
     false_alarms(seeds, book)
+    overhead()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ seeds that no threshold was chosen on. `make detect` has many more, and prints t
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -62,5 +63,5 @@ def test_a_recorded_session_is_not_replayed(book: PriceBook, tmp_path: Path) -> 
     answer = {"role": "assistant", "content": [call], "usage": {"input": 9, "output": 2}}
     result = {"role": "toolResult", "toolCallId": "c", "content": [{"type": "text", "text": "no"}]}
     turn = [{"type": "message", "message": told} for told in (answer, result)]
-    lines = [detect.json.dumps(entry) for entry in [{"type": "session"}, *turn * 7]]
+    lines = [json.dumps(entry) for entry in [{"type": "session"}, *turn * 7]]
     assert detect.replay(lines, book) == (7, ["repeated_tool_call"])

@@ -70,9 +70,13 @@ class Growth:
             yield (PROMPT_GROWTH, self._lane), None
 
     def _put(self, iteration: int, tokens: int) -> None:
-        self._drop(iteration)
-        insort(self._sizes, (iteration, tokens))
-        del self._sizes[:-WINDOW]
+        sizes = self._sizes
+        if sizes and iteration <= sizes[-1][0]:
+            self._drop(iteration)
+            insort(sizes, (iteration, tokens))
+        else:
+            sizes.append((iteration, tokens))
+        del sizes[:-WINDOW]
 
     def _drop(self, iteration: int) -> None:
         self._sizes[:] = [size for size in self._sizes if size[0] != iteration]

@@ -9,6 +9,7 @@ goes on is told something else each time, and may go on for PATIENCE times as lo
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from agentwatch.core.alert import (
     CYCLE,
@@ -138,8 +139,8 @@ class Repeats:
         yield (STALE_ANSWERS, self._lane), self._stale_answers(end.step)
 
     def _count(self, step: Step, told: int) -> None:
-        equal = [_equal(step, earlier) for earlier in self._steps]
-        known = told in self._told and any(equal)
+        equal = _equal(step, self._steps)
+        known = True in equal and told in self._told
         self._stale = self._stale + 1 if known else 0
         same, told_same = self._same, self._told_same
         for place in range(LONGEST_CYCLE):
@@ -203,5 +204,9 @@ class Repeats:
         return Finding(kind, WARNING, message, {"model": model, "thread": thread, **figures})
 
 
-def _equal(one: Step, other: Step) -> bool:
-    return one.calls == other.calls and (one.calls != 0 or alike(one.said, other.said))
+def _equal(step: Step, earlier: Iterable[Step]) -> list[bool]:
+    """Which of these did the same."""
+    calls, said = step.calls, step.said
+    if calls:
+        return [calls == each.calls for each in earlier]
+    return [not each.calls and alike(said, each.said) for each in earlier]

@@ -15,11 +15,10 @@ from msgspec import Raw
 
 from agentwatch.core.anomaly import SKETCH, Sketch
 
-#: bytes of a request's end that stand for it
-_END = 4096
-#: bytes in which the last text is looked for, and of its end that are looked at
-_WINDOW = 2048
-_LAST = 600
+#: bytes of a request's end that stand for it, and in which the last text is looked for
+_END = 1_200
+#: bytes of the last text's end that are looked at
+_LAST = 400
 #: bytes of an answer's text that stand for it
 SAID = 1000
 
@@ -64,9 +63,9 @@ def input_marks(raw: Raw | bytes | None, before: Raw | bytes | None = None) -> I
     conversation, where the request only goes on with it."""
     if raw is None:
         return InputMarks()
-    body = bytes(raw)
-    request = hash((len(body), body[-_END:], bytes(before or b"")))
-    said = _last_said(body[-_WINDOW:]).translate(_LOWER, _DIGITS)[-_LAST:]
+    end = bytes(memoryview(raw)[-_END:])
+    request = hash((len(memoryview(raw)), end, bytes(before or b"")))
+    said = _last_said(end)[-2 * _LAST :].translate(_LOWER, _DIGITS)[-_LAST:]
     failed = any(word in said for word in _FAILED)
     return InputMarks(request, hash(said), sketch(said) if failed else ())
 
