@@ -41,6 +41,11 @@ FAMILIES = {
     ),
     "pace": (BURN_RATE, BURST, FAN_OUT),
 }
+#: what the ledger itself wants known: a call that cost more than was held, calls that passed
+#: without a durable hold
+OVERDRAFT = "overdraft"
+UNDURABLE = "undurable"
+
 KINDS = tuple(kind for kinds in FAMILIES.values() for kind in kinds)
 FAMILY_OF = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
 

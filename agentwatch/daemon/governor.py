@@ -292,6 +292,7 @@ class Governor:
     async def _until_written(self, session: Session, written: Written) -> None:
         try:
             await written
+            self.watch.durable(session)
         except JournalUnavailable as error:
             if not self._fails_open(session):
                 raise Refusal("governance_unavailable", words.unavailable(error)) from error
@@ -300,6 +301,7 @@ class Governor:
     def _count_pass(self, session: Session, cause: str) -> None:
         if not self.passes.get(cause):
             logger.error("calls pass without a durable hold (%s): %s", cause, self.store.failed)
+        self.watch.undurable(session, str(self.store.failed))
         self.passes[cause] = self.passes.get(cause, 0) + 1
         session.passes[cause] = session.passes.get(cause, 0) + 1
 

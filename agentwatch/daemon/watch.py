@@ -20,15 +20,19 @@ from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
 from agentwatch.core.accounts import Session
 from agentwatch.core.alert import (
-    ACTIONS,
     ALERT,
     FAMILY_OF,
     KILL,
+    OVERDRAFT,
     PROMPT_GROWTH,
+    UNDURABLE,
+    WARNING,
     Alert,
+    stronger,
 )
 from agentwatch.core.anomaly import Begun, Change, Ended, Finding, Lane
 from agentwatch.core.anomaly_session import Watched
+from agentwatch.core.money import to_usd, usd_text
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.flight import Over
 from agentwatch.errors import AlertsUnavailable, LedgerError
@@ -45,9 +49,6 @@ MOST_SESSIONS = 10_000
 #: thousands is not to push others' out
 SHOWN = 20
 MOST_OF_A_SESSION = 500
-
-_VERBS = {acc.PAUSED: "pause", acc.KILLED: "kill"}
-_STATES = {"pause": acc.PAUSED, "kill": acc.KILLED}
 
 Name = tuple[str, Lane | None]
 
@@ -66,6 +67,8 @@ class _Session:
     def __init__(self, watched: Watched) -> None:
         self.watched = watched
         self.open: dict[Name, _Open] = {}
+        #: nanos beyond what was held, as they were told
+        self.overdraft: int | None = None
 
 
 class Watch:
@@ -120,6 +123,8 @@ class Watch:
         )
         try:
             known = self._known(session)
+            if known.overdraft is None:
+                known.overdraft = session.overdraft
             self._take(session, known, known.watched.begun(call))
         except Exception:
             logger.exception("a call's beginning was not watched")
@@ -140,8 +145,32 @@ class Watch:
         try:
             known = self._known(session)
             self._take(session, known, known.watched.ended(end))
+            if session.overdraft > (known.overdraft or 0):
+                self._overdrawn(session, known)
         except Exception:
             logger.exception("a call's end was not watched")
+
+    def undurable(self, session: Session, why: str) -> None:
+        """A call of this session's passed without a durable hold; told once until that is over."""
+        known = self._known(session)
+        if (UNDURABLE, None) not in known.open:
+            message = f"calls pass without a durable hold: {why}"
+            self._open(session, known, (UNDURABLE, None), Finding(UNDURABLE, WARNING, message, {}))
+
+    def durable(self, session: Session) -> None:
+        """Holds are durable again."""
+        known = self._sessions.get(session.name)
+        if known is not None and known.open:
+            self._over(session.name, known.open.pop((UNDURABLE, None), None))
+
+    def _overdrawn(self, session: Session, known: _Session) -> None:
+        more = session.overdraft - (known.overdraft or 0)
+        known.overdraft = session.overdraft
+        message = f"a call cost ${usd_text(more)} more than was held for it"
+        figures = {"usd": to_usd(more), "overdraft_usd": to_usd(session.overdraft)}
+        alert = self._alert(session, Finding(OVERDRAFT, WARNING, message, figures), ALERT)
+        self._tell(alert)
+        self._over(session.name, _Open(ALERT, alert.id))
 
     # ---- what is shown
 
@@ -184,11 +213,21 @@ class Watch:
                 continue
             if _is_told(known, finding.kind, action):
                 known.open[name] = _Open(action, None)
-                continue
-            alert = self._alert(session, finding, action)
-            known.open[name] = _Open(action, alert.id)
-            self._tell(alert)
-            self._act(session, alert)
+            else:
+                self._open(session, known, name, finding, action)
+
+    def _open(
+        self,
+        session: Session,
+        known: _Session,
+        name: Name,
+        finding: Finding,
+        action: str = ALERT,
+    ) -> None:
+        alert = self._alert(session, finding, action)
+        known.open[name] = _Open(action, alert.id)
+        self._tell(alert)
+        self._act(session, alert)
 
     def _alert(self, session: Session, finding: Finding, action: str) -> Alert:
         at = self._store.now()
@@ -266,7 +305,8 @@ def _is_told(known: _Session, kind: str, action: str) -> bool:
     own."""
     if kind == PROMPT_GROWTH:
         return False
+    family = FAMILY_OF[kind]
     return any(
-        FAMILY_OF[other] == FAMILY_OF[kind] and ACTIONS.index(what.action) >= ACTIONS.index(action)
+        FAMILY_OF.get(other) == family and stronger(what.action, action) == what.action
         for (other, _), what in known.open.items()
     )

@@ -17,6 +17,7 @@ from workbench import (
     bench,
     event,
     said,
+    until,
     usage,
 )
 
@@ -126,8 +127,8 @@ async def test_an_info_pauses(here: Bench) -> None:
     for size in (100, 200, 400, 800):
         here.upstream.will(answered(size, content=f"{chr(97 + size % 26)} is new"))
         await here.start(FakeClient(), messages=[{"role": "user", "content": f"{size:b}"}])
-    assert kinds(here) == ["prompt_growth"]
-    assert here.watch.of("s")[0]["severity"] == "info"
+    (growth,) = [each for each in here.watch.of("s") if each["kind"] == "prompt_growth"]
+    assert (growth["severity"], growth["action"]) == ("info", "alert")
     assert session.state == acc.ACTIVE
 
 
@@ -216,3 +217,27 @@ async def test_an_alert_tells_what_was_said(here: Bench) -> None:
     await calls(here, 8, **told("canary-in-a-prompt"))
     (alert,) = await here.watch.alerts.latest(10)
     assert "canary" not in repr(alert) and "canary" not in repr(here.events.past(None))
+
+
+async def test_a_call_that_costs_more_than_was_held_is_not_alarmed(here: Bench) -> None:
+    session = here.open()
+    here.upstream.will(answered(2_000, content="much more was read than was sent"))
+    await here.start(FakeClient())
+    assert session.overdraft > 0
+    assert kinds(here) == ["overdraft"]
+    assert here.watch.of("s")[0]["evidence"]["usd"] == session.overdraft / 1e9
+    await calls(here, 1)
+    assert kinds(here) == ["overdraft"]
+
+
+async def test_calls_that_pass_without_a_durable_hold_are_alarmed_each_time(here: Bench) -> None:
+    here.open()
+    await calls(here, 1)
+    here.journal.broken = True
+    for number in range(3):
+        await calls(here, 1, **told(f"{chr(97 + number)} was done"))
+    assert kinds(here) == ["undurable"]
+    here.journal.broken = False
+    await until(lambda: here.store.failed is None)
+    await calls(here, 1, **told("and on"))
+    assert here.watch.of("s")[0]["ended_at"] is not None
