@@ -18,6 +18,7 @@ from agentwatch.wire.answer import FRAME_TOKENS, Answer, StreamedAnswer, WholeAn
 from agentwatch.wire.gemini_input import SEARCH_FEE
 from agentwatch.wire.gemini_usage import Expected, read_usage
 from agentwatch.wire.json_array import ArrayStream
+from agentwatch.wire.json_object import read_json
 
 #: an event may hold a picture in base64
 EVENT_LIMIT = 8 << 20
@@ -42,6 +43,14 @@ class _Part(Struct):
         raws = (self.functionCall, self.executableCode, self.codeExecutionResult, self.inlineData)
         size = sum(len(bytes(raw)) for raw in raws) + (_size(self.text) if self.thought else 0)
         return size + FRAME_TOKENS if size else 0
+
+    def note(self, meter: Answer) -> None:
+        """Tell a meter what is said and called."""
+        if not self.thought:
+            meter.note_text(self.text)
+        called = read_json(self.functionCall) if bytes(self.functionCall) not in _ABSENT else None
+        if isinstance(called, dict):
+            meter.note_call(called.get("name"), msgspec.json.encode(called.get("args")).decode())
 
 
 class _Content(Struct):
@@ -98,6 +107,7 @@ def _size(text: object) -> int:
 class _Reading(Answer):
     """Reads one response, or one chunk of it."""
 
+    notes = True
     _expected: Expected
     _most_told = 0
     _searched = False
@@ -132,6 +142,8 @@ class _Reading(Answer):
         parts = (candidate.content.parts if candidate.content else None) or ()
         self._saw_text(sum(part.shown() for part in parts))
         self._saw_other(sum(part.other() for part in parts))
+        for part in parts:
+            part.note(self)
         grounding = candidate.groundingMetadata
         self._searched = self._searched or (
             grounding is not None and bool(grounding.webSearchQueries or grounding.groundingChunks)
@@ -205,6 +217,8 @@ class GeminiBody(_Reading, WholeAnswer):
 
 class GeminiEmbeddings(GeminiBody):
     """Embeddings: there is input, and no output that is billed."""
+
+    notes = False
 
     @property
     def output_floor(self) -> int:

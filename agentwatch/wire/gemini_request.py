@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from agentwatch.wire.dialect import Ask, Meter, Request
+from agentwatch.wire.fingerprint import input_marks
 from agentwatch.wire.gemini_answer import GeminiArray, GeminiBody, GeminiEmbeddings, GeminiStream
 from agentwatch.wire.gemini_input import Weight, has_reference
 from agentwatch.wire.gemini_names import Names
@@ -166,6 +167,7 @@ def read_generation(
         pieces={"web_search": 1} if weight.searches else {},
         stream=stream,
         json_array=json_array,
+        marks=input_marks(fields[found["contents"]] if "contents" in found else None),
     )
     return ask, request
 

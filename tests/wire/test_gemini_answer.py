@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentwatch.core.anomaly import Step
 from agentwatch.core.usage import Usage
 from agentwatch.wire.answer import StreamedAnswer
 from agentwatch.wire.gemini_answer import (
@@ -213,3 +214,33 @@ def test_a_stream_cut_and_mutated_at_any_byte_comes_through_unchanged(
     out = b"".join(meter.feed(stream[at : at + step]) for at in range(0, len(stream), step))
     assert out + meter.close() == stream
     assert meter.output_floor >= 0
+
+
+CALL = {"functionCall": {"name": "read", "args": {"at": 1}}}
+
+
+def step(meter: Any, raw: bytes) -> Step | None:
+    meter.feed(raw)
+    meter.close()
+    found: Step | None = meter.step
+    return found
+
+
+def test_what_an_answer_does_is_not_known_or_another_for_its_form() -> None:
+    def forms(*chunks: Any) -> set[Step | None]:
+        whole = {**chunks[-1], "candidates": [{**chunks[-1]["candidates"][0]}]}
+        parts = [part for each in chunks for part in each["candidates"][0]["content"]["parts"]]
+        whole["candidates"][0]["content"] = {"parts": parts}
+        return {
+            step(GeminiStream(Expected()), events(*chunks)),
+            step(GeminiArray(Expected()), array(*chunks)),
+            step(GeminiBody(Expected()), json.dumps(whole).encode()),
+        }
+
+    (called,) = forms(chunk({"text": "hm", "thought": True}, CALL), chunk(finish="STOP"))
+    (other,) = forms(chunk({"functionCall": {"name": "read", "args": {"at": 2}}}, finish="STOP"))
+    (said,) = forms(*CHUNKS)
+    assert called is not None and called.calls and called != other
+    assert said is not None and said.said
+    assert forms(chunk(finish="STOP")) == {Step()}
+    assert step(GeminiStream(Expected()), events(CHUNKS[0])) is None
