@@ -18,6 +18,7 @@ from agentwatch.core.usage import Usage
 from agentwatch.wire.answer import StreamedAnswer, WholeAnswer
 from agentwatch.wire.audio_length import longest_ms
 from agentwatch.wire.dialect import Ask, Meter
+from agentwatch.wire.fingerprint import input_marks
 from agentwatch.wire.json_object import (
     Fields,
     bad,
@@ -165,6 +166,7 @@ def read_speech(
         fixed_output=True,
         units={"characters": len(said)},
         stream=text(fields, "stream_format") == "sse" or boolean(fields, "stream"),
+        marks=input_marks(given(fields, "input")),
     )
     return ask, request
 

@@ -9,7 +9,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.keys import Keys
-from agentwatch.daemon.proxy import Proxy, _as_json
+from agentwatch.daemon.proxy import Proxy, _as_read
 from agentwatch.settings import Settings, load_settings
 from agentwatch.wire.openai import OpenAI
 
@@ -90,7 +90,7 @@ def test_a_path_that_was_opened_opens_no_other(path: str, opened: bool, proxy: P
 )
 def test_a_body_that_was_read_as_json_is_sent_as_json(told: list[str]) -> None:
     headers = CIMultiDict([("X-A", "1"), *(("content-type", value) for value in told)])
-    sent = _as_json(CIMultiDictProxy(headers), b"{}")
+    sent = _as_read(CIMultiDictProxy(headers), b"{}", "application/json")
     assert isinstance(sent, CIMultiDict)
     assert sent.getall("Content-Type") == ["application/json"]
     assert sent["X-A"] == "1"
@@ -98,6 +98,6 @@ def test_a_body_that_was_read_as_json_is_sent_as_json(told: list[str]) -> None:
 
 def test_what_is_in_order_is_not_copied() -> None:
     headers = CIMultiDictProxy(CIMultiDict({"content-type": "application/json"}))
-    assert _as_json(headers, b"{}") is headers
+    assert _as_read(headers, b"{}", "application/json") is headers
     bare = CIMultiDictProxy(CIMultiDict[str]())
-    assert _as_json(bare, b"") is bare
+    assert _as_read(bare, b"", "application/json") is bare
