@@ -1,0 +1,152 @@
+"""Who hangs up, on every wire and at every stage: the client by FIN or RST, the provider by a cut
+or a reset. Nothing is free because of it, and five seconds later nothing is held any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from harness import Agent, Daemon, Sent, nanos, wait_until
+
+from agentwatch.standin.process import StandinProcess
+
+LIMIT = 1_500
+#: after this nothing may be held (../threats: "holds left 5 s after a client vanished")
+AT_REST_S = 5.0
+
+
+class Wire(NamedTuple):
+    """A streamed call on one wire."""
+
+    base: str
+    path: str
+    model: str
+    limit: str = "max_tokens"
+
+    def body(self, directive: str) -> dict[str, Any]:
+        said = f"hello [[standin: {directive}]]"
+        asked: dict[str, Any] = {"model": self.model, "stream": True, self.limit: LIMIT}
+        if self.limit == "max_output_tokens":
+            return {**asked, "input": said}
+        return {**asked, "messages": [{"role": "user", "content": said}]}
+
+
+class Gemini(Wire):
+    """The model is in the path, and so is whether it is streamed."""
+
+    def body(self, directive: str) -> dict[str, Any]:
+        said = {"role": "user", "parts": [{"text": f"hello [[standin: {directive}]]"}]}
+        thinking = {"thinkingBudget": 0}
+        config = {"maxOutputTokens": LIMIT, "thinkingConfig": thinking}
+        return {"contents": [said], "generationConfig": config}
+
+
+_GEMINI = "/v1beta/models/gemini-2.5-flash:streamGenerateContent"
+WIRES = {
+    "openai chat": Wire("/openai/v1", "/chat/completions", "gpt-4o"),
+    "openai responses": Wire("/openai/v1", "/responses", "gpt-4o", "max_output_tokens"),
+    "anthropic": Wire("/anthropic", "/v1/messages", "claude-haiku-4-5"),
+    "gemini events": Gemini("/gemini", f"{_GEMINI}?alt=sse", ""),
+    "gemini array": Gemini("/gemini", _GEMINI, ""),
+}
+
+
+@pytest.fixture(scope="module")
+def module_daemon(module_start: Callable[..., Daemon]) -> Daemon:
+    """One that reads on for half a second, as every test here waits for the end of that."""
+    return module_start(enforcement_drain_s="0.5")
+
+
+@pytest.fixture(params=list(WIRES))
+def wire(request: pytest.FixtureRequest) -> Wire:
+    return WIRES[request.param]
+
+
+def begin(agent: Agent, wire: Wire, directive: str) -> Sent:
+    return agent.begin(wire.path, wire.body(directive), base=wire.base)
+
+
+def ended(agent: Agent, standin: StandinProcess, since: float) -> tuple[int, int]:
+    """Settled and billed, once nothing is held."""
+    shown = agent.at_rest(AT_REST_S + 3)
+    assert time.monotonic() - since < AT_REST_S
+    wait_until(lambda: standin.bill()["in_flight"] == 0, what="the upstream's call ended")
+    return nanos(shown["settled_usd"]), standin.bill()["billed_nanos"]
+
+
+def before_head(standin: StandinProcess, sent: Sent) -> None:
+    wait_until(lambda: standin.bill()["in_flight"] == 1)
+
+
+def after_head(standin: StandinProcess, sent: Sent) -> None:
+    sent.head()
+
+
+def midstream(standin: StandinProcess, sent: Sent) -> None:
+    answer = sent.head()
+    seen = 0
+    while seen < 3_000:
+        seen += len(answer.read1(4096))
+
+
+@pytest.mark.parametrize("rst", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize(
+    ("directive", "until"),
+    [
+        ("tokens=500 head_delay=4", before_head),
+        ("hang=after_head", after_head),
+        ("tokens=1400 delay=0.005", midstream),
+    ],
+    ids=["before the head", "after the head", "in mid-stream"],
+)
+def test_a_client_hangs_up_and_pays_nothing_or_everything(
+    daemon: Daemon,
+    standin: StandinProcess,
+    wire: Wire,
+    directive: str,
+    until: Callable[[StandinProcess, Sent], None],
+    rst: bool,
+) -> None:
+    agent = daemon.open(1.0)
+    sent = begin(agent, wire, directive)
+    until(standin, sent)
+    held = agent.held
+    sent.hang_up(rst=rst)
+    settled, billed = ended(agent, standin, time.monotonic())
+    assert held > settled >= billed > 0
+
+
+@pytest.mark.parametrize(
+    "directive", ["cut=5", "reset=5", "reset=after_head", "end=5", "error=5", "reset=before_head"]
+)
+def test_a_provider_breaks_off_and_nothing_is_charged(
+    daemon: Daemon, standin: StandinProcess, wire: Wire, directive: str
+) -> None:
+    """litellm: $0 for ever for a stream that the upstream cuts."""
+    agent = daemon.open(1.0)
+    with begin(agent, wire, f"tokens=200 {directive}") as sent:
+        try:
+            sent.reply()
+        except (ConnectionError, OSError):
+            # the client's line is broken off as the provider's was
+            pass
+        settled, billed = ended(agent, standin, time.monotonic())
+    assert settled >= billed > 0
+
+
+def test_clients_of_all_wires_vanish_at_once(daemon: Daemon, standin: StandinProcess) -> None:
+    agent = daemon.open(10.0)
+    calls = [
+        begin(agent, wire, f"tokens={number * 11} delay=0.001")
+        for number in range(12)
+        for wire in WIRES.values()
+    ]
+    for number, sent in enumerate(calls):
+        if number % 3:
+            sent.sock.recv(number * 17)
+        sent.hang_up(rst=number % 2 == 0)
+    settled, billed = ended(agent, standin, time.monotonic())
+    assert settled >= billed > 0
+    assert daemon.get("/v1/status")["calls"] == 0
