@@ -14,10 +14,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 from harness import Daemon, environment
 
 from agentwatch.standin.process import StandinProcess
+
+# how fast an example is says nothing on a machine that others use as well
+hypothesis.settings.register_profile(
+    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("house")
 
 #: rooms whose tests run real processes, against real clocks
 _REAL = ("cli", "daemon", "e2e", "sdk")

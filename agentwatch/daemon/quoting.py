@@ -139,8 +139,9 @@ def charge(
     hold, but for output that was certainly made beyond it.
     """
     usage = meter.usage
-    if usage is None and meter.begun is not None:
-        return _half_told(ask, quoted, held, meter, book, seconds)
+    told = meter.begun if usage is None else usage
+    if told is not None and not meter.complete:
+        return _half_told(told, ask, quoted, held, meter, book, seconds)
     if usage is None or _is_absurd(usage, meter):
         reason = "no usage was reported" if usage is None else "the usage reported is absurd"
         return _estimated(ask, quoted, held, meter, reason, seconds)
@@ -154,25 +155,29 @@ def charge(
         reason = "more was streamed than was reported"
         estimated = _estimated(ask, quoted, held, meter, reason, seconds)
         return max(estimated, Charge(nanos, *_tail(estimated)), key=lambda each: each.nanos)
-    if not meter.complete:
-        return Charge(nanos, "estimate", model, read, made, "it broke off: by its last report")
     return Charge(nanos, "usage", model, read, made)
 
 
 def _half_told(
-    ask: Ask, quoted: Quote, held: int, meter: Meter, book: PriceBook, seconds: float
+    told: Usage,
+    ask: Ask,
+    quoted: Quote,
+    held: int,
+    meter: Meter,
+    book: PriceBook,
+    seconds: float,
 ) -> Charge:
-    """An answer that broke off, and whose input had been told: the output is estimated alone."""
-    assert meter.begun is not None
-    estimated = _estimated(ask, quoted, held, meter, "it broke off before its usage", seconds)
+    """An answer that broke off, and whose input had been told: the output is estimated alone, as
+    more may have been made than the last report, or the last word, knew of."""
+    estimated = _estimated(ask, quoted, held, meter, "it broke off before its last usage", seconds)
     price = book.find(ask.provider, meter.model or ask.model)
-    if price is None or _is_absurd(meter.begun, meter):
+    if price is None or _is_absurd(told, meter):
         return estimated
-    made = max(estimated.output_tokens, meter.begun.output_tokens)
-    nanos = _cost(price, replace(meter.begun, output_tokens=made), ask, meter, book)
+    made = max(estimated.output_tokens, told.output_tokens)
+    nanos = _cost(price, replace(told, output_tokens=made), ask, meter, book)
     if nanos is None or nanos >= estimated.nanos:
         return estimated
-    return replace(estimated, nanos=nanos, input_tokens=_totals(meter.begun)[0])
+    return replace(estimated, nanos=nanos, input_tokens=_totals(told)[0])
 
 
 def _totals(usage: Usage) -> tuple[int, int]:

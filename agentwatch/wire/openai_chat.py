@@ -130,7 +130,9 @@ class ChatStream(StreamedAnswer):
         if choices:
             self._saw_choices(choices)
         self._report(chunk.usage, chunk.error)
-        return not (self._strip and choices == [] and bytes(chunk.usage).startswith(b"{"))
+        summed_up = choices == [] and bytes(chunk.usage).startswith(b"{")
+        self.complete = self.complete or summed_up
+        return not (self._strip and summed_up)
 
     def _read_loosely(self, data: bytes) -> None:
         chunk = _LOOSE.decode(data)
