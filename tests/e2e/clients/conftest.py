@@ -31,6 +31,9 @@ WANTED = {
     "langchain": "langchain-openai==1.7.3",
     "aider": "aider-chat==0.86.2",
     "codex": "npm:@openai/codex@0.169.0",
+    "anthropic2": "anthropic==2.14.0",
+    "anthropic1": "anthropic==1.17.0",
+    "claude": "npm:@anthropic-ai/claude-code@2.1.197",
 }
 INSTALL_LIMIT_S = 420.0
 #: no client that is refused takes so long to say so: what does hangs, or asks again and again
@@ -141,6 +144,8 @@ class Bench:
             "HOME": str(self.folder),
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "CODEX_HOME": str(self.folder),
+            "CLAUDE_CONFIG_DIR": str(self.folder / "claude"),
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "LLM_USER_PATH": str(self.folder),
             "COLUMNS": "2000",
         }

@@ -22,6 +22,8 @@ AIDER = (
     *("--no-show-model-warnings", "--no-check-update", "--analytics-disable", "--no-gitignore"),
     *("--no-pretty", "--auto-test", "--test-cmd", "false", "--message"),
 )
+CLAUDE = ("claude", "--allowedTools=Bash", "-p")
+PWD = '[[standin: tools=Bash:{"command": "pwd", "description": "where am I"} times=%d tokens=9]]'
 #: an edit in aider's "whole" format, the same each time
 EDIT = "hello.py\n```\nprint('edited')\n```\n"
 
@@ -78,6 +80,9 @@ TASKS = {
         (*CODEX, "-m", "gpt-5-mini", 'do [[standin: tools=exec_command:{"cmd":"pwd"} times=2]]'),
         3,
     ),
+    "anthropic 2": Task("anthropic2", python("anthropic_tour.py"), 12),
+    "anthropic 1": Task("anthropic1", python("anthropic_tour.py"), 12),
+    "claude code": Task("claude", (*CLAUDE, "look around " + PWD % 3), 4),
 }
 
 RUNAWAYS = {
@@ -103,6 +108,11 @@ RUNAWAYS = {
         (*CODEX, "-m", "gpt-5-mini", 'go [[standin: tools=exec_command:{"cmd":"pwd"} times=99]]'),
         "0.03",
     ),
+    "anthropic 2, create": Runaway("anthropic2", python("anthropic_runaway.py", "create"), "0.06"),
+    "anthropic 2, stream": Runaway("anthropic2", python("anthropic_runaway.py", "stream"), "0.06"),
+    "anthropic 1, create": Runaway("anthropic1", python("anthropic_runaway.py", "create"), "0.06"),
+    "anthropic 1, stream": Runaway("anthropic1", python("anthropic_runaway.py", "stream"), "0.06"),
+    "claude code": Runaway("claude", (*CLAUDE, "go on " + PWD % 99), "1"),
 }
 
 
