@@ -177,7 +177,9 @@ class MessageVoice:
     # ---- usage
 
     def _told(self, usage: dict[str, Any]) -> dict[str, Any] | None:
-        return twist(usage, self._plan.script.usage, output="output_tokens")
+        counts = {key: each for key, each in usage.items() if not isinstance(each, str | list)}
+        told = twist(counts, self._plan.script.usage, output="output_tokens")
+        return None if told is None else {**usage, **told}
 
     def _usage(self, made: int, *, first: bool = False) -> dict[str, Any]:
         """What is reported; of a stream's first report only the input is meant."""
