@@ -28,6 +28,7 @@ TESTED_ELSEWHERE = {
     "agentwatch/core/usage.py": "core/test_prices.py",
     "agentwatch/errors.py": "cli/test_main.py",
     "agentwatch/wire/dialect.py": "wire/test_openai.py",
+    "agentwatch/standin/openai_media_voice.py": "e2e/test_media.py",
     # the daemon is tested as the process that it is
     "agentwatch/daemon/access.py": "e2e/test_threats_requests.py",
     "agentwatch/daemon/channels.py": "e2e/test_alert_delivery.py",

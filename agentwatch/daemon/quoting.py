@@ -149,9 +149,9 @@ def charge(
     nanos = None if price is None else _cost(price, usage, ask, meter, book)
     model = meter.model if price is not None and meter.model else ask.model
     read, made = _totals(usage)
-    if nanos is None:
+    if nanos is None or price is None:
         return Charge(held, "estimate", model, read, made, "unpriced")
-    if ask.has_output and made < meter.output_floor:
+    if ask.has_output and price.by_tokens and made < meter.output_floor:
         reason = "more was streamed than was reported"
         estimated = _estimated(ask, quoted, held, meter, reason, seconds)
         return max(estimated, Charge(nanos, *_tail(estimated)), key=lambda each: each.nanos)

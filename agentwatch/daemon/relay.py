@@ -161,6 +161,8 @@ class Relay:
         meter.head(answer.headers)
         unpack = _Unpack(answer, meter)
         kept = bytearray()
+        if answer.headers.get("Content-Type", "").startswith("audio/"):
+            await self._start(answer, headers)  # it is played as it comes
         async for chunk in answer.chunks():
             unpack.feed(chunk)
             if self._started:

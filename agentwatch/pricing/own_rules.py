@@ -155,6 +155,11 @@ FEES: dict[str, dict[str, int]] = {
         "web_search": 10_000_000,
         "web_search_preview": 25_000_000,
         "file_search": 2_500_000,
+        # where code runs, by its memory: for a session of 20 minutes
+        "container 1g": 30_000_000,
+        "container 4g": 120_000_000,
+        "container 16g": 480_000_000,
+        "container 64g": 1_920_000_000,
     },
     "anthropic": {"web_search": 10_000_000, "web_fetch": 0},
     "xai": {

@@ -50,7 +50,7 @@ class Line:
         """Send an unstreamed answer, or only the first `share` of its bytes."""
         if self._script.gzip:
             body = self._packed(body)
-        await self._open({**headers, "Content-Type": "application/json"}, len(body))
+        await self._open({"Content-Type": "application/json", **headers}, len(body))
         await self._put(body[: int(len(body) * share)])
 
     async def finish(self) -> None:

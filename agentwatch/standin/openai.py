@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from agentwatch.standin import prices, tokens
+from agentwatch.standin import openai_media, prices, tokens
 from agentwatch.standin.bill import Entry
 from agentwatch.standin.openai_chat import ChatVoice, EmbeddingsVoice, TextVoice
+from agentwatch.standin.openai_media_voice import ImagesVoice, SpeechVoice, TranscriptionVoice
 from agentwatch.standin.openai_responses import ResponsesVoice
 from agentwatch.standin.provider import BadRequestError, Call, Plan, Voice
 from agentwatch.standin.script import Script, directive
@@ -80,6 +81,8 @@ class OpenAI:
 
         Raises BadRequestError where OpenAI would refuse it, ScriptError for a bad directive.
         """
+        if method == "POST" and path in openai_media.PATHS:
+            return openai_media.read(path, body)
         api = _APIS.get(path)
         if api is None or method != "POST":
             raise BadRequestError(404, self.error(404, f"Invalid URL ({method} {path})"))
@@ -98,39 +101,51 @@ class OpenAI:
 
     def weigh(self, call: Call, density: int) -> int:
         """Tokens of the prompt, what is only referred to included."""
+        if call.api in openai_media.APIS:
+            return openai_media.weigh(call, density)
         return _WEIGHERS[call.api](call.body, density) + call.hidden_tokens
 
     def knows(self, model: str) -> bool:
         """Whether it is sold, under this name."""
-        return model in prices.MODELS
+        return model in prices.MODELS or model in openai_media.MODELS
 
     def most_output(self, model: str) -> int:
         """The model's own limit."""
-        return prices.MODELS[model].max_output
+        known = prices.MODELS.get(model)
+        return openai_media.MOST_OUTPUT if known is None else known.max_output
 
     def tier(self, model: str, asked: str | None) -> str:
         """The tier asked for where the model has it, else "default"."""
-        return prices.tier_of(model, asked)
+        return prices.tier_of(model, asked) if model in prices.MODELS else "default"
 
     def note(self, entry: Entry, call: Call, script: Script) -> None:
-        """Web searches, which only responses make."""
+        """Web searches, which only responses make; sound and images."""
+        if call.api in openai_media.APIS:
+            openai_media.note(entry, call)
+            return
+        openai_media.note_chat(entry, call)
         entry.searches = script.web_search if call.api == "responses" else 0
 
     def cost(self, entry: Entry) -> int:
         """By OpenAI's price page."""
         assert entry.model is not None
+        if entry.api in openai_media.APIS:
+            return openai_media.cost(entry)
         return prices.cost(
             entry.model,
             entry.tier,
-            prompt=entry.prompt_tokens,
+            prompt=entry.prompt_tokens - entry.extra.get("sound_in", 0),
             cached=entry.cached,
             written=entry.written,
-            output=entry.completion_tokens,
+            output=entry.completion_tokens - openai_media.chat_sound_out(entry),
             searches=entry.searches,
+            more_picos=openai_media.chat_sound(entry),
         )
 
     def voice(self, call: Call, plan: Plan, entry: Entry) -> Voice:
         """The voice of the API that was called."""
+        if call.api in _MEDIA_VOICES:
+            return _MEDIA_VOICES[call.api](call, plan, entry)
         if call.api == "chat":
             return ChatVoice(call, plan, entry)
         if call.api == "completions":
@@ -313,6 +328,7 @@ def _weigh_chat(fields: dict[str, Any], density: int) -> int:
     total = tokens.PRIMING_TOKENS + _weigh_tools(fields, density)
     for message in fields["messages"]:
         total += tokens.MESSAGE_TOKENS + tokens.weigh_content(message.get("content"), density)
+        total += openai_media.content_tokens(message.get("content"))
         if message.get("tool_calls"):
             total += tokens.weigh_json(message["tool_calls"], density)
     schema = fields.get("response_format")
@@ -336,6 +352,11 @@ def _weigh_prompts(name: str, fields: dict[str, Any], density: int) -> int:
     )
 
 
+_MEDIA_VOICES: dict[str, Callable[[Call, Plan, Entry], Voice]] = {
+    "transcriptions": TranscriptionVoice,
+    "speech": SpeechVoice,
+    "images": ImagesVoice,
+}
 _READERS = {
     "chat": _read_chat,
     "responses": _read_responses,

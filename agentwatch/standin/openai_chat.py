@@ -9,10 +9,13 @@ from typing import Any
 import msgspec
 
 from agentwatch.standin.bill import Entry
+from agentwatch.standin.openai_media import chat_sound_out
 from agentwatch.standin.provider import Call, Piece, Plan, twist
 
 DONE = b"data: [DONE]\n\n"
 _FINGERPRINT = "fp_standin"
+#: a piece of sound, in base64
+_SOUND = base64.b64encode(b"\0\1" * 64).decode()
 _BROKEN = {"message": "The server had an error.", "type": "server_error", "code": None}
 
 
@@ -87,6 +90,8 @@ class ChatVoice:
         return event(chunk)
 
     def _delta(self, piece: Piece) -> dict[str, Any]:
+        if piece.call is None and self._entry.extra.get("speaks"):
+            return {"audio": {"id": "audio_1", "data": _SOUND, "transcript": piece.text}}
         if piece.call is None:
             return {"content": piece.text}
         function: dict[str, Any] = {"arguments": piece.text}
@@ -103,6 +108,9 @@ class ChatVoice:
         message: dict[str, Any] = {"role": "assistant", "refusal": None, "annotations": []}
         calls = self._plan.tool_calls()
         message["content"] = None if calls else self._plan.text()
+        if self._entry.extra.get("speaks"):
+            heard = {"id": "audio_1", "data": _SOUND, "expires_at": 1_800_000_000}
+            message |= {"content": None, "audio": heard | {"transcript": self._plan.text()}}
         if calls:
             message["tool_calls"] = [
                 {
@@ -121,6 +129,7 @@ class ChatVoice:
 
     def _usage(self) -> dict[str, Any] | None:
         entry = self._entry
+        spoken = chat_sound_out(entry)
         usage = {
             "prompt_tokens": entry.prompt_tokens,
             "completion_tokens": entry.completion_tokens,
@@ -128,11 +137,11 @@ class ChatVoice:
             "prompt_tokens_details": {
                 "cached_tokens": entry.cached,
                 "cache_write_tokens": entry.written,
-                "audio_tokens": 0,
+                "audio_tokens": entry.extra.get("sound_in", 0),
             },
             "completion_tokens_details": {
                 "reasoning_tokens": entry.reasoning,
-                "audio_tokens": 0,
+                "audio_tokens": spoken,
                 "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0,
             },

@@ -76,6 +76,8 @@ _TABLE: dict[str, tuple[int, bool, dict[str, str]]] = {
         False,
         {"default": "0.15 0.075 - 0.6", "priority": "0.25 0.125 - 1"},
     ),
+    "gpt-audio": (16_384, False, {"default": "2.5 - - 10"}),
+    "gpt-audio-mini": (16_384, False, {"default": "0.6 - - 2.4"}),
     "gpt-4.1": (32_768, False, {"default": "2 0.5 - 8", "priority": "3.5 0.875 - 14"}),
     "gpt-4.1-mini": (
         32_768,
@@ -285,10 +287,12 @@ def cost(
     written: int = 0,
     output: int = 0,
     searches: int = 0,
+    more_picos: int = 0,
 ) -> int:
     """What one call costs, in nano-USD, rounded up once.
 
-    `cached` and `written` are parts of `prompt` (tokens). Raises KeyError for an unknown model or
+    `cached` and `written` are parts of `prompt` (tokens); `more_picos` is what is billed at other
+    rates. Raises KeyError for an unknown model or
     a tier that the model is not sold at.
     """
     known = MODELS[model]
@@ -300,5 +304,6 @@ def cost(
         + cached * row.cached
         + written * row.written
         + output * row.output
+        + more_picos
     )
     return -(-picos // 1_000) + searches * WEB_SEARCH_NANOS

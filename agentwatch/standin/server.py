@@ -33,7 +33,6 @@ from agentwatch.standin.script import Rule, Script, ScriptError, as_fields, buil
 CONTROL = "/_standin/"
 #: what must never get past the daemon, wherever it stands
 MARKS = (b"aws_", b"awk_")
-_MAX_BODY = 64 << 20
 
 
 class Options(Struct, kw_only=True):
@@ -75,7 +74,7 @@ class Standin:
             self._end(entry, "crashed")
 
     async def _serve(self, request: web.BaseRequest, entry: Entry) -> web.StreamResponse:
-        body = await request.read()
+        body = await request.content.read()
         entry.headers = [name.decode("latin-1").lower() for name, _ in request.raw_headers]
         entry.leaks = self._leaks(request, entry.headers, body)
         provider, path = self._provider(request.path)

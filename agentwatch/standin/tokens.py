@@ -46,6 +46,8 @@ def weigh_part(part: Any, density: int) -> int:
         image = part.get("image_url")
         detail = image.get("detail") if isinstance(image, dict) else part.get("detail")
         return IMAGE_LOW_TOKENS if detail == "low" else IMAGE_TOKENS
+    if part.get("type") == "input_audio":
+        return 0  # by its length: openai_media.py
     text = part.get("text", part.get("refusal"))
     return weigh(text, density) if isinstance(text, str) else weigh_json(part, density)
 

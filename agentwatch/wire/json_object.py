@@ -30,6 +30,9 @@ _NOT_UTF8 = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+#: a run of escaped letters: two of them together may be one
+_LETTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+_SHORT_ESCAPES = dict(zip('"/ntrbf', '"/\n\t\r\b\f', strict=True))
 _TOO_DEEP = "the request body is nested too deeply"
 
 
@@ -155,3 +158,17 @@ def read_json(raw: Raw | bytes) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def unescaped(text: str) -> str:
+    """What JSON text stands for, its escapes undone."""
+    # whole replacements, as this may be megabytes
+    parts = text.split("\\\\")
+    for escape, letter in _SHORT_ESCAPES.items():
+        parts = [part.replace("\\" + escape, letter) for part in parts]
+    return "\\".join(_LETTERS.sub(_letters, part) for part in parts)
+
+
+def _letters(escapes: re.Match[str]) -> str:
+    text: str = json.loads(f'"{escapes[0]}"')
+    return text

@@ -124,7 +124,7 @@ class OpenAI:
             return EmbeddingsBody()
         if answering.api == RESPONSES.name:
             made = ResponsesStream if answering.streamed else ResponsesBody
-            return made(answering.search_fee)
+            return made(answering.search_fee, answering.fees)
         return ChatStream(answering.strip) if answering.streamed else ChatBody()
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:

@@ -38,6 +38,7 @@ class _Said(Struct):
     reasoning_content: str | None = None
     tool_calls: list[_ToolCall] | None = None
     function_call: _Called | None = None
+    audio: Raw = Raw()
 
     def size(self) -> int:
         size = _size(self.content)
@@ -58,6 +59,11 @@ class _Choice(Struct):
     def size(self) -> int:
         said = self.delta or self.message
         return _size(self.text) + (said.size() if said else 0)
+
+    def sound(self) -> int:
+        """Bytes of sound and of what is said in it."""
+        said = self.delta or self.message
+        return len(bytes(said.audio)) if said else 0
 
     def calls(self) -> int:
         said = self.delta or self.message
@@ -143,7 +149,8 @@ class ChatStream(StreamedAnswer):
         self._saw_text(sum([choice.size() for choice in choices]))
         for choice in choices:
             choice.note(self)
-        self._saw_other(sum([FRAME_TOKENS * choice.calls() for choice in choices if choice.delta]))
+        beside = [FRAME_TOKENS * each.calls() + each.sound() for each in choices if each.delta]
+        self._saw_other(sum(beside))
 
     def _report(self, usage: Raw, error: Raw) -> None:
         if bytes(usage) not in _ABSENT:
@@ -172,7 +179,7 @@ class ChatBody(WholeAnswer):
         for choice in chunk.choices or ():
             self._text_bytes += choice.size()
             choice.note(self)
-            self._saw_other(FRAME_TOKENS * (1 + choice.calls()))
+            self._saw_other(FRAME_TOKENS * (1 + choice.calls()) + choice.sound())
         self._report(chunk.usage, chunk.error)
 
     def _read_loosely(self, body: bytes) -> None:

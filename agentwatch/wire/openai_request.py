@@ -27,6 +27,7 @@ from agentwatch.wire.json_object import (
     strict,
     strict_object,
     text,
+    unescaped,
     whole,
 )
 from agentwatch.wire.openai_input import (
@@ -43,12 +44,14 @@ from agentwatch.wire.openai_input import (
 
 class Answering(NamedTuple):
     """What a meter must know of the request. `strip`: the usage chunk was asked for by us, and
-    is to be taken out. `search_fee`: the fee of a web search, where one may be made."""
+    is to be taken out. `search_fee`: the fee of a web search, where one may be made; `fees`: of
+    the other hosted tools."""
 
     api: str
     streamed: bool
     strip: bool
     search_fee: str | None
+    fees: frozenset[str] = frozenset()
 
 
 MeterMaker = Callable[[Answering], Meter]
@@ -75,9 +78,8 @@ _UNBILLED = frozenset(
         "logit_bias",
     ]
 )
-#: a run of escaped letters: two of them together may be one
-_LETTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
-_SHORT_ESCAPES = dict(zip('"/ntrbf', '"/\n\t\r\b\f', strict=True))
+#: a letter of "ttl", escaped
+_HIDDEN_TTL = re.compile(rb"\\u00(?:74|6[cC])")
 #: models that show all that they make; of any other it is not known
 _NEVER_THINKS = re.compile(r"(ft:)?(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-4|gpt-3\.5)(?![\w.])")
 _PROMPT = msgspec.json.Decoder(str | list[str | int | list[int]])
@@ -107,8 +109,8 @@ CHAT = Api(
     "chat",
     "messages",
     ("max_completion_tokens", "max_tokens"),
-    ("n", "tools", "functions", "prediction", "modalities", "prompt_cache_options"),
-    ("audio", "web_search_options"),
+    ("n", "tools", "functions", "prediction", "modalities", "prompt_cache_options", "audio"),
+    ("web_search_options",),
 )
 RESPONSES = Api(
     "responses",
@@ -141,7 +143,7 @@ class OpenAIRequest:
         self._meter = meter
         self._asks_usage = False
         self._has_media = False
-        self._search_fee: str | None = None
+        self._fees: frozenset[str] = frozenset()
         self._as_read: bytes | None = None
 
     def body(self, output_limit: int | None = None) -> bytes:
@@ -161,11 +163,14 @@ class OpenAIRequest:
             return None
         parts = (bytes(raw) for key, raw in self._fields.items() if key not in _UNBILLED)
         text = b"\n".join(parts).decode(errors="replace")
-        return _unescaped(text) if "\\" in text else text
+        return unescaped(text) if "\\" in text else text
 
     def meter(self, streamed: bool) -> Meter:
         """A new meter for this request's answer."""
-        return self._meter(Answering(self._api.name, streamed, self._asks_usage, self._search_fee))
+        searches = min((fee for fee in self._fees if fee.startswith("web_search")), default=None)
+        return self._meter(
+            Answering(self._api.name, streamed, self._asks_usage, searches, self._fees)
+        )
 
     def put_in_usage(self) -> None:
         """Ask for the usage chunk of a stream, unless the client has asked for it itself."""
@@ -182,8 +187,8 @@ class OpenAIRequest:
 
     def note(self, weight: Weight) -> None:
         """Keep what the text and the meter depend on."""
-        self._has_media = weight.images > 0
-        self._search_fee = min(weight.fees, default=None)
+        self._has_media = weight.images > 0 or weight.sound
+        self._fees = weight.fees | weight.rents
 
 
 def read_request(
@@ -204,6 +209,7 @@ def read_request(
     model = _model(fields)
     weight = _weight(api, fields)
     request.note(weight)
+    pieces = _tool_calls(api, fields, weight)
     overhead = REQUEST_OVERHEAD + weight.overhead + weight.images * image_bound(model)
     ask = Ask(
         provider=provider,
@@ -218,10 +224,13 @@ def read_request(
         output_limit=limit,
         choices=_choices(api, fields),
         service_tier=text(fields, "service_tier"),
-        pieces=_tool_calls(api, fields, weight),
+        pieces=pieces,
+        rounds=_rounds(fields, weight),
+        audio_in=weight.sound,
+        audio_out=_speaks(api, fields),
         stream=stream,
         thread=_thread(fields, headers),
-        cache_write_long=_keeps_long(fields),
+        cache_write_long=_keeps_long(api, fields),
         marks=_marks(api, fields),
     )
     prediction = given(fields, "prediction")
@@ -246,19 +255,6 @@ def read_free(
     return ask, OpenAIRequest(fields, FREE, (), meter)
 
 
-def _unescaped(text: str) -> str:
-    """What JSON text stands for. Whole replacements, as this may be megabytes."""
-    parts = text.split("\\\\")
-    for escape, letter in _SHORT_ESCAPES.items():
-        parts = [part.replace("\\" + escape, letter) for part in parts]
-    return "\\".join(_LETTERS.sub(_letters, part) for part in parts)
-
-
-def _letters(escapes: re.Match[str]) -> str:
-    text: str = json.loads(f'"{escapes[0]}"')
-    return text
-
-
 def _check_fields(api: Api, fields: Fields) -> None:
     refuse_look_alikes(fields, _LOOK_ALIKES[api.name])
     for key in api.closed:
@@ -266,7 +262,7 @@ def _check_fields(api: Api, fields: Fields) -> None:
             raise unpriced(f"the field {key!r}", "take it out of the request")
     if "background" in api.priced and boolean(fields, "background"):
         raise Refusal("path_not_governed", "background responses can't be governed yet")
-    _check_modalities(fields)
+    _speaks(api, fields)
     if strict_object(fields, "reasoning").get("mode") not in (None, "standard"):
         raise unpriced("a reasoning.mode other than 'standard'")
 
@@ -274,10 +270,14 @@ def _check_fields(api: Api, fields: Fields) -> None:
 _LOOK_ALIKES = {api.name: api.look_alikes() for api in (CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS)}
 
 
-def _check_modalities(fields: Fields) -> None:
+def _speaks(api: Api, fields: Fields) -> bool:
+    """Whether the answer may be sound, which a chat's alone may be."""
     raw = given(fields, "modalities")
-    if raw is not None and strict(raw, "modalities") not in ([], ["text"]):
+    wanted = [] if raw is None else strict(raw, "modalities")
+    known = ("text", "audio") if api is CHAT else ("text",)
+    if not isinstance(wanted, list) or any(each not in known for each in wanted):
         raise unpriced("output that is not text", 'send "modalities": ["text"]')
+    return "audio" in wanted or (api is CHAT and given(fields, "audio") is not None)
 
 
 def _model(fields: Fields) -> str:
@@ -329,7 +329,14 @@ def _tool_calls(api: Api, fields: Fields, weight: Weight) -> dict[str, int]:
             f"the hosted tool {min(weight.fees)!r} without max_tool_calls",
             'set max_tool_calls, or take the tool out (Codex: -c web_search="disabled")',
         )
-    return dict.fromkeys(sorted(weight.fees), most or 0)
+    # running code costs what the container does, which one answer needs once
+    called = dict.fromkeys(sorted(weight.fees - {"code_interpreter"}), most or 0)
+    return called | dict.fromkeys(sorted(weight.rents), 1)
+
+
+def _rounds(fields: Fields, weight: Weight) -> int:
+    """How often the model goes on after a hosted tool has come back."""
+    return (whole(fields, "max_tool_calls") or 0) if weight.fees else 0
 
 
 def _choices(api: Api, fields: Fields) -> int:
@@ -363,9 +370,14 @@ def _marks(api: Api, fields: Fields) -> InputMarks:
     return input_marks(given(fields, api.input), given(fields, "previous_response_id"))
 
 
-def _keeps_long(fields: Fields) -> bool:
+def _keeps_long(api: Api, fields: Fields) -> bool:
+    """Whether what is written to the cache may be kept for the longer time: told for the whole
+    request, or at a breakpoint within it. An escape may hide the name."""
     options: dict[str, Any] = strict_object(fields, "prompt_cache_options")
-    return options.get("ttl") not in (None, "30m")
+    if options.get("ttl") not in (None, "30m"):
+        return True
+    raws = (bytes(fields[key]) for key in (api.input, "tools") if key in fields)
+    return any(b'"ttl"' in raw or _HIDDEN_TTL.search(raw) for raw in raws)
 
 
 def _thread(fields: Fields, headers: Mapping[str, str]) -> str | None:

@@ -53,13 +53,15 @@ _RESPONSE = msgspec.json.Decoder(_Response)
 
 
 class ResponsesStream(StreamedAnswer):
-    """A streamed response. `search_fee` names the fee of a web search, where one may be made."""
+    """A streamed response. `search_fee` names the fee of a web search, where one may be made,
+    `fees` those of the other hosted tools."""
 
     notes = True
 
-    def __init__(self, search_fee: str | None = None) -> None:
+    def __init__(self, search_fee: str | None = None, fees: frozenset[str] = frozenset()) -> None:
         super().__init__(EVENT_LIMIT)
         self._search_fee = search_fee
+        self._fees = fees
 
     def _read(self, data: bytes) -> bool:
         if data == b"[DONE]":
@@ -104,7 +106,7 @@ class ResponsesStream(StreamedAnswer):
 
     def _usage(self, response: _Response) -> Usage | None:
         """The usage of a response as this provider means it."""
-        return response_usage(response, self._search_fee)
+        return response_usage(response, self._search_fee, self._fees)
 
 
 class ResponsesBody(WholeAnswer):
@@ -112,9 +114,10 @@ class ResponsesBody(WholeAnswer):
 
     notes = True
 
-    def __init__(self, search_fee: str | None = None) -> None:
+    def __init__(self, search_fee: str | None = None, fees: frozenset[str] = frozenset()) -> None:
         super().__init__()
         self._search_fee = search_fee
+        self._fees = fees
 
     def _read(self, body: bytes) -> None:
         response = _RESPONSE.decode(body)
@@ -133,15 +136,23 @@ class ResponsesBody(WholeAnswer):
 
     def _usage(self, response: _Response) -> Usage | None:
         """The usage of a response as this provider means it."""
-        return response_usage(response, self._search_fee)
+        return response_usage(response, self._search_fee, self._fees)
 
 
-def response_usage(response: _Response, search_fee: str | None) -> Usage | None:
-    """The tokens of a response and the searches that were made for it."""
+def response_usage(
+    response: _Response, search_fee: str | None, fees: frozenset[str] = frozenset()
+) -> Usage | None:
+    """The tokens of a response and the hosted tools that were called for it."""
     usage = read_usage(response.usage)
-    if usage is None or search_fee is None:
+    if usage is None or (search_fee is None and not fees):
         return usage
-    return msgspec.structs.replace(usage, pieces={search_fee: _searches(response)})
+    pieces = {} if search_fee is None else {search_fee: _searches(response)}
+    if "file_search" in fees:
+        pieces["file_search"] = _called(response, "file_search_call")
+    for container in fees:
+        if container.startswith("container "):
+            pieces[container] = min(1, _called(response, "code_interpreter_call"))
+    return msgspec.structs.replace(usage, pieces=pieces)
 
 
 def _searches(response: _Response) -> int:
@@ -151,10 +162,15 @@ def _searches(response: _Response) -> int:
     billed = searches.get("num_requests") if isinstance(searches, dict) else None
     if isinstance(billed, int) and not isinstance(billed, bool) and 0 <= billed <= LARGEST:
         return billed
+    return _called(response, "web_search_call")
+
+
+def _called(response: _Response, kind: str) -> int:
+    """How many calls of this kind a response shows."""
     items = read_json(response.output)
     if not isinstance(items, list):
         return 0
-    return sum(isinstance(item, dict) and item.get("type") == "web_search_call" for item in items)
+    return sum(isinstance(item, dict) and item.get("type") == kind for item in items)
 
 
 def _size(value: object) -> int:

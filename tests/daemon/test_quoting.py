@@ -267,3 +267,10 @@ def test_a_model_billed_by_the_piece_chats_for_nothing(model: str) -> None:
     for units in ({}, {"hours": 1}):
         with pytest.raises(Refusal):
             quote_for(asked(model=model, units=units), priced(asked(model=model), book()), None)
+
+
+def test_the_text_of_a_transcript_is_taken_for_output_that_was_not_told() -> None:
+    ask = asked(model="whisper-1", units={"audio_ms": 90_000}, audio_in=True, fixed_output=True)
+    quoted = quote_for(ask, priced(ask, book()), None)
+    told = Told(Usage(pieces={"audio_ms": 80_000}), floor=50)
+    assert charge(ask, quoted, 9_000_000, told, book()).nanos == 8_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -73,9 +74,7 @@ def test_gpt_4o_mini_takes_the_dearest_images() -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-        {"type": "file", "file": {"file_id": "file-1"}},
-        {"type": "input_file", "file_url": "https://x/y.pdf"},
+        {"type": "video_url", "video_url": {"url": "https://x"}},
         {"type": "hologram"},
         {"image_url": {"url": "https://x"}},
     ],
@@ -88,9 +87,9 @@ def test_media_without_a_bound_is_refused(part: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "hidden",
     [
-        rb'[{"role":"user","content":[{"t\u0079pe":"input_audio","input_audio":{}}]}]',
-        rb'[{"role":"user","content":[{"type":"input\u005faudio"}]}]',
-        rb'[{"role":"user","content":[{"type":"\u0066ile","file":{}}]}]',
+        rb'[{"role":"user","content":[{"t\u0079pe":"input_video","input_video":{}}]}]',
+        rb'[{"role":"user","content":[{"type":"input\u005fvideo"}]}]',
+        rb'[{"role":"user","content":[{"type":"\u0066ilm","file":{}}]}]',
     ],
 )
 def test_an_escaped_letter_does_not_hide_media(hidden: bytes) -> None:
@@ -131,7 +130,8 @@ def test_a_message_that_an_sdk_sends_back_is_text() -> None:
         ],
     }
     assert messages_weight(raw([echoed])) == Weight()
-    assert refused(messages_weight, [{**echoed, "audio": {"id": "a"}}]) == "model_not_priced"
+    spoken = messages_weight(raw([{**echoed, "audio": {"id": "a"}}]))
+    assert spoken == Weight(by_reference=True, sound=True)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,7 @@ def test_the_tools_of_codex_are_taken() -> None:
 @pytest.mark.parametrize(
     "tool",
     [
-        {"type": "file_search", "vector_store_ids": ["v"]},
-        {"type": "code_interpreter", "container": {"type": "auto"}},
+        {"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "1t"}},
         {"type": "image_generation"},
         {"type": "mcp", "server_url": "https://x"},
         {"type": "tool_search"},
@@ -249,9 +248,8 @@ def test_a_tool_that_runs_on_the_client_costs_its_instructions(tool: dict[str, A
     assert (weight.overhead, weight.fees) == (2_256, frozenset())
 
 
-def test_a_web_search_has_a_fee_and_brings_input_from_elsewhere() -> None:
-    weight = tools_weight(raw([{"type": "web_search_2025_08_26"}]))
-    assert (weight.fees, weight.by_reference) == (frozenset({"web_search"}), True)
+def test_a_web_search_has_a_fee() -> None:
+    assert tools_weight(raw([{"type": "web_search_2025_08_26"}])).fees == {"web_search"}
 
 
 @pytest.mark.parametrize(
@@ -301,3 +299,30 @@ def test_no_shape_raises_anything_but_a_refusal(value: Any) -> None:
     body = json.dumps(value).encode()
     for call in (messages_weight, items_weight, tools_weight):
         assert _outcome(call, body) in ("bad_request", "model_not_priced", "text")
+
+
+def test_sound_is_bounded_by_its_length() -> None:
+    data = base64.b64encode(b"ID3" + b"\0" * 59_997).decode()
+    part = {"type": "input_audio", "input_audio": {"data": data, "format": "mp3"}}
+    weight = messages_weight(chat(part))
+    assert weight == Weight(overhead=60 * 40, media_bytes=len(data), sound=True)
+
+
+@pytest.mark.parametrize("sound", [None, {}, {"data": 5}, {"data": "?"}, {"data": "AAA"}])
+def test_sound_that_cannot_be_measured_is_refused(sound: Any) -> None:
+    part = {"type": "input_audio", "input_audio": sound}
+    assert refused(messages_weight, chat(part)) == "bad_request"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}},
+        {"type": "input_file", "file_url": "https://x/y.pdf"},
+        {"type": "input_file", "file_id": "file-1"},
+    ],
+)
+def test_a_document_is_bounded_by_the_context_only(part: dict[str, Any]) -> None:
+    assert messages_weight(chat(part)).by_reference
+    assert items_weight(chat(part)).by_reference

@@ -127,8 +127,11 @@ def test_a_model_or_stream_that_cannot_be_read_is_refused(api: str, fields: Any)
     ("api", "fields"),
     [
         ("chat/completions", {"web_search_options": {}}),
-        ("chat/completions", {"modalities": ["text", "audio"]}),
-        ("chat/completions", {"audio": {"voice": "alloy", "format": "wav"}}),
+        ("chat/completions", {"modalities": ["text", "video"]}),
+        ("chat/completions", {"modalities": "audio"}),
+        ("responses", {"modalities": ["audio"]}),
+        ("responses", {"audio": {"voice": "alloy", "format": "wav"}}),
+        ("responses", {"tools": [{"type": "file_search"}]}),
         ("chat/completions", {"model": "gpt-4o-search-preview"}),
         ("chat/completions", {"model": "gpt-5-search-api-2025-10-14"}),
         ("chat/completions", {"tools": [{"type": "web_search"}], "max_tool_calls": 3}),
@@ -152,7 +155,33 @@ def test_a_background_job_is_refused_and_false_is_not() -> None:
 
 def test_a_search_with_a_limit_is_taken() -> None:
     ask, _ = read("responses", tools=[{"type": "web_search"}], max_tool_calls=3)
-    assert (ask.pieces, ask.input_by_reference) == ({"web_search": 3}, True)
+    assert (ask.pieces, ask.rounds) == ({"web_search": 3}, 3)
+
+
+def test_code_runs_in_one_container_however_often_it_is_run() -> None:
+    tools = [
+        {"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g"}},
+        {"type": "file_search", "vector_store_ids": ["v"]},
+    ]
+    ask, _ = read("responses", tools=tools, max_tool_calls=5)
+    assert (ask.pieces, ask.rounds) == ({"file_search": 5, "container 4g": 1}, 5)
+
+
+def test_a_chat_that_speaks_or_hears_is_billed_so() -> None:
+    ask, _ = read("chat/completions", modalities=["text", "audio"], audio={"voice": "alloy"})
+    assert ask.audio_out and not ask.audio_in
+    assert not read("chat/completions", modalities=["text"])[0].audio_out
+
+
+@pytest.mark.parametrize("api", ["chat/completions", "responses"])
+@pytest.mark.parametrize("mark", ['"ttl":"12h"', '"t\\u0074l":"12h"'])
+def test_a_breakpoint_within_the_text_hides_the_dearer_cache(api: str, mark: str) -> None:
+    part = '{"type":"text","text":"x","prompt_cache_breakpoint":{"mode":"explicit",' + mark + "}}"
+    inside = '[{"role":"user","content":[' + part + "]}]"
+    field = "messages" if api.startswith("chat") else "input"
+    ask, _ = read(api, f'{{"model":"gpt-6-sol","{field}":{inside}}}'.encode())
+    assert ask.cache_write_long
+    assert not read(api)[0].cache_write_long
 
 
 def test_the_refusal_of_a_search_names_the_remedy() -> None:
