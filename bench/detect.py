@@ -75,6 +75,7 @@ class Session:
             request=ask.marks.request,
             last=ask.marks.last,
             error=ask.marks.error,
+            text=ask.marks.text,
         )
         self.calls += 1
         self._told(self._watched.begun(begun))

@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Callable
 
-from agents import SMALL, Agent, Call, Calls, report, work
+from agents import SMALL, Agent, Call, Calls, prose, report, work
 
 Family = Callable[[random.Random], Calls]
 
@@ -110,6 +110,20 @@ def batch(lots: random.Random) -> Calls:
         at = agent.at
 
 
+def labelling(lots: random.Random) -> Calls:
+    """Puts one of few labels on many texts, as text or by a tool; often the same label."""
+    examples = "\n".join(f"{lots.choice(prose())[:200]} -> positive" for _ in range(12))
+    rule = f"Say positive, negative or neutral.\n{examples}"[: lots.randrange(100, 2_500)]
+    by_tool, at = lots.random() < 0.5, 0.0
+    for _ in range(lots.randrange(40, 120)):
+        agent = Agent(lots, at, system=rule)
+        agent.takes, agent.rests = (0.4, 1.2), (0.0, 0.3)
+        agent.add("user", agent.words())
+        label = lots.choices(["positive", "negative", "neutral"], [20, 1, 1])[0]
+        yield agent.tool("plan", {"label": label}, "ok") if by_tool else agent.say(label)
+        at = agent.at
+
+
 def subagents(lots: random.Random) -> Calls:
     """Starts some that work beside it, and waits for them."""
     main = Agent(lots)
@@ -170,7 +184,7 @@ def shape_keeping(lots: random.Random) -> Calls:
 FAMILIES: dict[str, Family] = {
     made.__name__: made
     for made in (
-        coding, compacting, paging, waiting, patient, fixing, chatting, batch, subagents,
+        coding, compacting, paging, waiting, patient, fixing, chatting, batch, labelling, subagents,
         unlucky, sampling, shape_keeping,
     )
 }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from agentwatch.core.anomaly import Begun, Change, Ended, Lane, Limits, Step
+from agentwatch.core.anomaly import Begun, Change, Ended, Lane, Limits, Step, Text
 from agentwatch.core.anomaly_session import Watched
 
 LANE: Lane = ("gpt-4o", None)
@@ -18,6 +18,7 @@ class Calls:
         self.watched = Watched(limits or Limits())
         self.at = 1_000.0
         self._numbers = count(1)
+        self._said = bytearray(b"the task, as it was set " * 9)
         #: kind and iteration of all that began, and kinds of what ended
         self.began: list[tuple[str, int]] = []
         self.over: list[str] = []
@@ -26,7 +27,11 @@ class Calls:
     def begin(self, **fields: Any) -> Begun:
         """A call goes out."""
         self.at += fields.pop("after", 1.0)
-        defaults = {"at": self.at, "iteration": next(self._numbers), "lane": LANE}
+        number = next(self._numbers)
+        # a conversation that goes on, unless a test says otherwise
+        self._said += b"%d, and so on; " % number
+        talk = {"bound": len(self._said), "text": Text(bytes(self._said))}
+        defaults = {"at": self.at, "iteration": number, "lane": LANE, **talk}
         call = Begun(**{**defaults, **fields})
         self._keep(self.watched.begun(call), call.iteration)
         return call

@@ -23,6 +23,10 @@ LANES = 32
 Lane = tuple[str, str | None]
 #: the smallest hashes of a text's words (see wire/fingerprint.py); empty: there is no text
 Sketch = tuple[int, ...]
+#: bytes at each place where a request is looked at, to be found again in one that goes on with it
+PLACE = 48
+#: where instructions stand elsewhere: the places, in percent of its length
+SHARES = (60, 75, 90)
 #: hashes of a sketch; with one less in common two texts say the same
 SKETCH = 8
 #: words in common below which only the very same is the same
@@ -60,6 +64,50 @@ class Finding(NamedTuple):
     evidence: dict[str, Any]
 
 
+class Spine(NamedTuple):
+    """What is remembered of a request's bytes: how many they were, hashes of what ends at some
+    places, and how many of these must be found again."""
+
+    length: int
+    places: tuple[tuple[int, int], ...]
+    unchanged: int
+
+
+class Text:
+    """The bytes of a request's messages.
+
+    Instructions may stand before them and be the same in all requests: then one goes on with
+    another only where it has the other's very end. Where they stand elsewhere (`bare`), most of
+    some places will do, which is as well: such clients mark the end of a request for the cache, and
+    take the mark out in the next one.
+    """
+
+    __slots__ = ("_bare", "_raw")
+
+    def __init__(self, raw: bytes | memoryview, *, bare: bool = False) -> None:
+        self._raw = memoryview(raw)
+        self._bare = bare
+
+    def spine(self) -> Spine:
+        """What is to be remembered of it."""
+        length = len(self._raw)
+        # the last byte closes the list
+        ends = [length * share // 100 for share in SHARES] if self._bare else [length - 1]
+        places = tuple((end, self._at(end)) for end in ends)
+        return Spine(length, places, len(ends) // 2 + 1)
+
+    def goes_on_with(self, earlier: Spine) -> bool:
+        """Whether this is an earlier request and more: the same conversation, and not another one
+        that begins with the same instructions."""
+        if len(self._raw) <= earlier.length:
+            return False
+        found = sum(self._at(end) == hashed for end, hashed in earlier.places)
+        return found >= earlier.unchanged
+
+    def _at(self, end: int) -> int:
+        return hash(bytes(self._raw[max(0, end - PLACE) : max(0, end)]))
+
+
 class Begun(NamedTuple):
     """A call that was let through. Fingerprints are 0 or empty where nothing is known."""
 
@@ -75,6 +123,8 @@ class Begun(NamedTuple):
     last: int = 0
     #: what is new in it, where that looks like an error
     error: Sketch = ()
+    #: its bytes, which are looked at and not kept
+    text: Text | None = None
 
 
 class Step(NamedTuple):

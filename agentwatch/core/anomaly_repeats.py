@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from agentwatch.core.alert import (
     CYCLE,
@@ -19,12 +20,25 @@ from agentwatch.core.alert import (
     STALE_ANSWERS,
     WARNING,
 )
-from agentwatch.core.anomaly import Begun, Ended, Finding, Lane, Levels, Limits, Step, alike
+from agentwatch.core.anomaly import (
+    Begun,
+    Ended,
+    Finding,
+    Lane,
+    Levels,
+    Limits,
+    Sketch,
+    Spine,
+    Step,
+    alike,
+)
 
 LONGEST_CYCLE = 6
 #: steps that are remembered, and requests
 STEPS = 24
 REQUESTS = 32
+#: requests that a new one may go on with
+INTERWOVEN = 4
 #: with other results each time, repeating is suspicious so much later
 PATIENCE = 2
 
@@ -77,6 +91,14 @@ class Requests:
         )
 
 
+class _Asked(NamedTuple):
+    """A request, as far as it is remembered."""
+
+    spine: Spine | None
+    last: int
+    error: Sketch
+
+
 class Repeats:
     """One lane's steps."""
 
@@ -104,7 +126,8 @@ class Repeats:
         self._told_same = [0] * LONGEST_CYCLE
         self._stale = 0
         self._errors = 0
-        self._before: Begun | None = None
+        #: the last requests, the newest first: of two agents in one lane each goes on with its own
+        self._before: deque[_Asked] = deque(maxlen=INTERWOVEN)
         #: the newest call, and the one that was so at the last step: who began by then had not seen
         #: what came of it, and does not do it again
         self._newest = self._seen_until = 0
@@ -114,10 +137,28 @@ class Repeats:
     def begun(self, call: Begun) -> Levels:
         """A call was let through: is the agent told of the same error again?"""
         self._newest = max(self._newest, call.iteration)
-        before, self._before = self._before, call
-        again = before is not None and call.bound > before.bound and alike(call.error, before.error)
+        before = self._goes_on_with(call)
+        again = before is not None and alike(call.error, before.error)
         self._errors = 0 if not call.error else self._errors + 1 if again else 1
+        if before is None and not any(call.last == each.last for each in self._before):
+            self._forget()
+        spine = None if call.text is None else call.text.spine()
+        self._before.appendleft(_Asked(spine, call.last, call.error))
         yield (SAME_ERROR, self._lane), self._same_error()
+
+    def _goes_on_with(self, call: Begun) -> _Asked | None:
+        """Which of the last requests this one goes on with."""
+        text = call.text
+        for each in self._before:
+            if text is not None and each.spine is not None and text.goes_on_with(each.spine):
+                return each
+        return None
+
+    def _forget(self) -> None:
+        """Another conversation begins: what was done in one is not done again in the next. A batch
+        of documents may well have the same answer to each."""
+        self._steps.clear()
+        self._told.clear()
 
     def _same_error(self) -> Finding | None:
         if self._errors < self._limits.repeats:

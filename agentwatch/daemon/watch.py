@@ -120,6 +120,7 @@ class Watch:
             request=ask.marks.request,
             last=ask.marks.last,
             error=ask.marks.error,
+            text=ask.marks.text,
         )
         try:
             known = self._known(session)

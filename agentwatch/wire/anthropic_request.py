@@ -143,7 +143,7 @@ def read_messages(
         uplift_thousandths=_uplift(fields),
         stream=boolean(fields, "stream"),
         thread=_thread(fields, headers),
-        marks=input_marks(given(fields, "messages")),
+        marks=input_marks(given(fields, "messages"), bare=True),
     )
     return ask, request
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from msgspec import Raw
 
-from agentwatch.core.anomaly import SKETCH, Sketch
+from agentwatch.core.anomaly import SKETCH, Sketch, Text
 
 #: bytes of a request's end that stand for it, and in which the last text is looked for
 _END = 1_200
@@ -56,18 +56,23 @@ class InputMarks(NamedTuple):
     last: int = 0
     #: the same, where it looks like an error, so that it can be compared loosely
     error: Sketch = ()
+    #: its bytes, by which it is seen that it goes on with an earlier one
+    text: Text | None = None
 
 
-def input_marks(raw: Raw | bytes | None, before: Raw | bytes | None = None) -> InputMarks:
+def input_marks(
+    raw: Raw | bytes | None, before: Raw | bytes | None = None, *, bare: bool = False
+) -> InputMarks:
     """Of the messages, items or prompt of a request. `before` names what the server keeps of the
-    conversation, where the request only goes on with it."""
+    conversation, where the request only goes on with it; `bare`: instructions stand elsewhere."""
     if raw is None:
         return InputMarks()
     end = bytes(memoryview(raw)[-_END:])
     request = hash((len(memoryview(raw)), end, bytes(before or b"")))
     said = _last_said(end)[-2 * _LAST :].translate(_LOWER, _DIGITS)[-_LAST:]
+    text = Text(memoryview(raw), bare=bare)
     failed = any(word in said for word in _FAILED)
-    return InputMarks(request, hash(said), sketch(said) if failed else ())
+    return InputMarks(request, hash(said), sketch(said) if failed else (), text)
 
 
 def sketch(text: bytes) -> Sketch:

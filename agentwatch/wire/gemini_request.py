@@ -167,7 +167,7 @@ def read_generation(
         pieces={"web_search": 1} if weight.searches else {},
         stream=stream,
         json_array=json_array,
-        marks=input_marks(fields[found["contents"]] if "contents" in found else None),
+        marks=input_marks(fields[found["contents"]] if "contents" in found else None, bare=True),
     )
     return ask, request
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watching import Calls
 
-from agentwatch.core.anomaly import Limits, Step
+from agentwatch.core.anomaly import Limits, Step, Text
 from agentwatch.core.anomaly_repeats import LONGEST_CYCLE
 
 WORDS = tuple(range(100, 108))
@@ -189,8 +189,19 @@ def test_an_instruction_that_speaks_of_errors_is_one() -> None:
     """Jobs of their own, whose requests do not grow out of each other."""
     calls, lots = Calls(), random.Random(2)
     for number in range(60):
-        calls.step(calls=100 + number, error=WORDS, told=number, bound=lots.randrange(500, 5000))
+        text = Text(lots.randbytes(lots.randrange(500, 5_000)))
+        calls.step(calls=100 + number, error=WORDS, told=number, text=text)
     assert "same_error" not in calls.kinds
+
+
+def test_the_same_label_on_many_texts_is_stale() -> None:
+    calls, lots = Calls(), random.Random(3)
+    for number in range(60):
+        rule = b"Say positive, negative or neutral." * 30
+        text = Text(rule + lots.randbytes(lots.randrange(60, 300)))
+        calls.step(said=(1, 2), told=number, text=text)
+        calls.step(calls=9, told=1_000 + number, text=Text(rule + lots.randbytes(99)))
+    assert calls.began == []
 
 
 def test_what_failed_or_is_not_known_is_a_step() -> None:

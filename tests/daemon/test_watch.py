@@ -171,10 +171,12 @@ async def test_calls_that_the_provider_refuses_are_taken_for_work(here: Bench) -
 
 async def test_a_stream_s_answer_is_not_known(here: Bench) -> None:
     here.open()
+    talk = []
     for number in range(6):
+        talk.append({"role": "user", "content": f"{chr(97 + number)} was done, what is next?"})
         end = event(choices=[], usage=usage(9, 2))
         here.upstream.will(FakeAnswer(said("nothing", " to do"), end, DONE, END))
-        await here.start(FakeClient(), stream=True, **told(f"{chr(97 + number)} was done"))
+        await here.start(FakeClient(), stream=True, messages=talk)
     assert kinds(here) == ["stale_answers"]
 
 

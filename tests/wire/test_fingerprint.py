@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentwatch.core.anomaly import Step, alike
+from agentwatch.core.anomaly import Step, Text, alike
 from agentwatch.wire.dialect import Meter
 from agentwatch.wire.fingerprint import InputMarks, input_marks, sketch
 from agentwatch.wire.openai import OpenAI
@@ -81,7 +81,12 @@ def test_the_id_behind_a_long_result_makes_it_another() -> None:
 
 @given(st.binary(max_size=3_000))
 def test_some_bytes_can_t_be_looked_at(raw: bytes) -> None:
-    assert input_marks(raw) == input_marks(bytes(bytearray(raw)))
+    one, other = input_marks(raw), input_marks(bytes(bytearray(raw)))
+    assert one[:3] == other[:3]
+    assert one.text is not None and other.text is not None
+    assert one.text.spine() == other.text.spine()
+    for bare in (False, True):
+        Text(raw, bare=bare).goes_on_with(Text(raw[:100], bare=bare).spine())
     sketch(raw)
 
 
