@@ -28,7 +28,7 @@ import runaways
 from agents import Call
 
 from agentwatch.core.alert import KINDS
-from agentwatch.core.anomaly import Begun, Change, Ended, Limits, Step
+from agentwatch.core.anomaly import Begun, Change, Ended, Limits, Step, Text
 from agentwatch.core.anomaly_session import Watched
 from agentwatch.core.prices import PriceBook, cost
 from agentwatch.core.usage import Usage
@@ -244,8 +244,8 @@ def overhead() -> None:
     calls = list(healthy.coding(random.Random(1)))
     bodies = [call.body[call.body.index(b"[{") :] for call in calls]
     begun = [
-        Begun(call.at, n, (call.model, None), len(call.body), request=n, last=n)
-        for n, call in enumerate(calls, 1)
+        Begun(call.at, n, (call.model, None), len(body), request=n, last=n, text=Text(body))
+        for n, (call, body) in enumerate(zip(calls, bodies, strict=True), 1)
     ]
     steps = [Step(calls=n) for n, _ in enumerate(calls, 1)]
 

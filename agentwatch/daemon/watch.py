@@ -43,8 +43,9 @@ from agentwatch.wire.dialect import Ask
 
 logger = logging.getLogger(__name__)
 
-#: sessions that are watched at once; the one that was quiet for longest starts anew
-MOST_SESSIONS = 10_000
+#: sessions that are watched, and whose alerts are shown with them; the one that was quiet for
+#: longest starts anew
+MOST_SESSIONS = 2_000
 #: of a session's alerts, so many are shown with it, and so many are kept at all: who makes
 #: thousands is not to push others' out
 SHOWN = 20
@@ -71,6 +72,22 @@ class _Session:
         self.overdraft: int | None = None
 
 
+class _Told:
+    """What was told of one session."""
+
+    def __init__(self) -> None:
+        self.shown: deque[Alert] = deque(maxlen=SHOWN)
+        self.count = 0
+        #: why we paused or killed it ourselves
+        self.why = ""
+
+    def change(self, alert_id: str, **fields: float) -> None:
+        """Something became of an alert."""
+        for number, alert in enumerate(self.shown):
+            if alert.id == alert_id:
+                self.shown[number] = msgspec.structs.replace(alert, **fields)
+
+
 class Watch:
     """All sessions. Belongs to the daemon's loop."""
 
@@ -92,10 +109,7 @@ class Watch:
         self._limits = settings.limits
         self._events = events
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
-        self._shown: dict[str, deque[Alert]] = {}
-        self._counted: dict[str, int] = {}
-        #: why the daemon itself paused or killed a session
-        self._why: dict[str, str] = {}
+        self._told: OrderedDict[str, _Told] = OrderedDict()
         store.listen(self._heard)
 
     async def open(self) -> None:
@@ -103,7 +117,7 @@ class Watch:
         self.alerts.open()
         try:
             for alert in await self.alerts.latest(2_000):
-                self._show(alert)
+                self._told_of(alert.session_id).shown.append(alert)
         except AlertsUnavailable as error:
             logger.error("what was told before is not known: %s", error)
 
@@ -177,20 +191,21 @@ class Watch:
 
     def of(self, session_id: str) -> list[dict[str, Any]]:
         """A session's last alerts, the oldest first."""
-        return [alert_shape(alert) for alert in self._shown.get(session_id, ())]
+        told = self._told.get(session_id)
+        return [] if told is None else [alert_shape(alert) for alert in told.shown]
 
     def why(self, session: Session) -> str:
         """Why we paused or killed it; empty where somebody else did."""
-        return self._why.get(session.name, "")
+        told = self._told.get(session.name)
+        return "" if told is None else told.why
 
     async def acknowledge(self, ids: Sequence[str] | None) -> list[str]:
         """Somebody has seen these alerts (None: all). Raises AlertsUnavailable."""
         at = self._store.now()
         new = await self.alerts.acknowledge(ids, at)
-        for shown in self._shown.values():
-            for number, alert in enumerate(shown):
-                if alert.id in new:
-                    shown[number] = msgspec.structs.replace(alert, acked_at=at)
+        for told in self._told.values():
+            for alert_id in {alert.id for alert in told.shown}.intersection(new):
+                told.change(alert_id, acked_at=at)
         return new
 
     # ---- what is done
@@ -244,13 +259,14 @@ class Watch:
         )
 
     def _tell(self, alert: Alert) -> None:
-        count = self._counted[alert.session_id] = self._counted.get(alert.session_id, 0) + 1
-        if count > MOST_OF_A_SESSION:
+        told = self._told_of(alert.session_id)
+        told.count += 1
+        if told.count > MOST_OF_A_SESSION:
             return
         logger.warning(
             "%s %s in %s: %s", alert.severity, alert.kind, alert.session_id, alert.message
         )
-        self._show(alert)
+        told.shown.append(alert)
         self.alerts.add(alert, self.channels)
         shape = alert_shape(alert)
         self.told.tell(shape)
@@ -265,7 +281,7 @@ class Watch:
             return
         if alert.action != KILL and state == acc.PAUSED:
             return
-        self._why[session.name] = alert.message
+        self._told_of(session.name).why = alert.message
         try:
             self._store.set_state(session.name, alert.action, f"anomaly: {alert.kind}")
         except LedgerError as error:
@@ -276,20 +292,25 @@ class Watch:
             return
         at = self._store.now()
         self.alerts.end(what.alert_id, at)
-        shown = self._shown.get(session_id, deque())
-        for number, alert in enumerate(shown):
-            if alert.id == what.alert_id:
-                shown[number] = msgspec.structs.replace(alert, ended_at=at)
+        told = self._told.get(session_id)
+        if told is not None:
+            told.change(what.alert_id, ended_at=at)
 
-    def _show(self, alert: Alert) -> None:
-        self._shown.setdefault(alert.session_id, deque(maxlen=SHOWN)).append(alert)
+    def _told_of(self, session_id: str) -> _Told:
+        told = self._told.setdefault(session_id, _Told())
+        self._told.move_to_end(session_id)
+        if len(self._told) > MOST_SESSIONS:
+            self._told.popitem(last=False)
+        return told
 
     def _heard(self, entry: e.AnyEntry) -> None:
         """A session that goes on is judged anew; one that ended is watched no more."""
         if not isinstance(entry, e.StateSet):
             return
         if not entry.reason.startswith("anomaly: "):
-            self._why.pop(entry.session, None)
+            told = self._told.get(entry.session)
+            if told is not None:
+                told.why = ""
         if entry.state in (acc.KILLED, acc.CLOSED, acc.ACTIVE):
             known = self._sessions.pop(entry.session, None)
             for what in known.open.values() if known is not None else ():

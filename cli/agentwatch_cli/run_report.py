@@ -90,6 +90,16 @@ def closing_line(report: Mapping[str, Any]) -> str:
     return harmless(" · ".join(parts))
 
 
+def stopped_for(report: Mapping[str, Any]) -> list[str]:
+    """Why the daemon paused or killed the session, a line for each time."""
+    done = {"pause": "paused", "kill": "killed"}
+    return [
+        f"the session was {done[alert['action']]} for {alert['kind']}: {alert['message']}"
+        for alert in report.get("alerts") or ()
+        if alert["action"] in done
+    ]
+
+
 def _spent(report: Mapping[str, Any]) -> str:
     cost, settled = report["total_cost_usd"], report.get("settled_usd") or 0
     ceiling = usd(report.get("budget_usd"), "")

@@ -10,7 +10,13 @@ import pytest
 
 from agentwatch.errors import UsageError
 from agentwatch_cli.report_formats import FORMS, form_of, render
-from agentwatch_cli.run_report import build_report, ci_line, closing_line, nothing_governed
+from agentwatch_cli.run_report import (
+    build_report,
+    ci_line,
+    closing_line,
+    nothing_governed,
+    stopped_for,
+)
 
 EVIL = 'gpt\x1b]0;x\x07\u202e|<script>alert(1)</script>"&[a](http://x)\n::error::'
 
@@ -113,3 +119,21 @@ def test_the_ending_of_a_file_tells_the_format():
     assert {name: form_of(name) for name in names} == names
     with pytest.raises(UsageError, match=r"\.json"):
         form_of("report")
+
+
+def _alert(number, action="alert", kind="cycle"):
+    message = "the same 2 steps in the same order, 3 times"
+    return {"id": f"al{number}", "kind": kind, "action": action, "message": message}
+
+
+def test_alerts_of_before_are_told_as_this_run_s():
+    before = _session(alerts=[_alert(1)])
+    after = _session(alerts=[_alert(1), _alert(2), _alert(3, "pause", "burst")])
+    report = build_report(after, before)
+    assert [alert["id"] for alert in report["alerts"]] == ["al2", "al3"]
+    assert "2 alerts (burst, cycle)" in closing_line(report)
+    assert "alerts     burst, cycle" in render(report, "text")
+    assert stopped_for(report) == [
+        "the session was paused for burst: the same 2 steps in the same order, 3 times"
+    ]
+    assert stopped_for(build_report(_session())) == []

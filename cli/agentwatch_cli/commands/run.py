@@ -293,10 +293,18 @@ def _tell_report(
     session: Mapping[str, Any], before: Mapping[str, Any], code: int, options: Options
 ) -> None:
     """The closing line, the warning where nothing was governed, and the reports asked for."""
-    from agentwatch_cli.run_report import build_report, ci_line, closing_line, nothing_governed
+    from agentwatch_cli.run_report import (
+        build_report,
+        ci_line,
+        closing_line,
+        nothing_governed,
+        stopped_for,
+    )
 
     report = build_report(session, before, code if code >= 0 else 128 - code)
     line, warning = closing_line(report), nothing_governed(report)
+    for why in stopped_for(report):
+        note(ci_line(why) if options.ci else why)
     note(ci_line(line) if options.ci else line)
     if warning is not None:
         note(warning)
