@@ -94,6 +94,7 @@ class Requests:
 class _Asked(NamedTuple):
     """A request, as far as it is remembered."""
 
+    request: int
     spine: Spine | None
     last: int
     error: Sketch
@@ -137,13 +138,15 @@ class Repeats:
     def begun(self, call: Begun) -> Levels:
         """A call was let through: is the agent told of the same error again?"""
         self._newest = max(self._newest, call.iteration)
+        if call.request and any(call.request == each.request for each in self._before):
+            return  # asked for again, as after a failure: nobody was told anything
         before = self._goes_on_with(call)
         again = before is not None and alike(call.error, before.error)
         self._errors = 0 if not call.error else self._errors + 1 if again else 1
         if before is None and not any(call.last == each.last for each in self._before):
             self._forget()
         spine = None if call.text is None else call.text.spine()
-        self._before.appendleft(_Asked(spine, call.last, call.error))
+        self._before.appendleft(_Asked(call.request, spine, call.last, call.error))
         yield (SAME_ERROR, self._lane), self._same_error()
 
     def _goes_on_with(self, call: Begun) -> _Asked | None:

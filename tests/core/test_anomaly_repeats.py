@@ -185,6 +185,15 @@ def test_the_same_error_answers_whatever_is_tried() -> None:
     assert calls.over == ["same_error"]
 
 
+def test_a_call_that_is_tried_again_is_told_of_its_error_again() -> None:
+    calls = Calls()
+    for number in range(3):
+        calls.step(calls=100 + number, told=number, error=WORDS, request=50 + number)
+    for _ in range(3):
+        calls.end(calls.begin(error=WORDS, request=52), failed=True)
+    assert calls.began == []
+
+
 def test_an_instruction_that_speaks_of_errors_is_one() -> None:
     """Jobs of their own, whose requests do not grow out of each other."""
     calls, lots = Calls(), random.Random(2)
