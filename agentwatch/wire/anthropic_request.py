@@ -22,6 +22,7 @@ from agentwatch.wire.anthropic_input import (
     Weight,
     messages_weight,
     system_weight,
+    text_bound,
     tools_weight,
 )
 from agentwatch.wire.anthropic_usage import US_THOUSANDTHS
@@ -118,7 +119,7 @@ def read_messages(
             "compaction"
         )
     overhead = REQUEST_OVERHEAD + weight.overhead + weight.images * IMAGE_TOKENS
-    read = len(request.body()) - weight.media_bytes + overhead
+    read = text_bound(request.body()) - weight.media_bytes + overhead
     windows = tries.windows + weight.consultations + (tries.bodies - 1) * weight.by_reference
     ask = Ask(
         provider=provider,

@@ -4,6 +4,7 @@ nano-dollar, whatever the form; and refusals and broken streams are what that SD
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -181,3 +182,10 @@ def test_what_is_settled_is_what_was_billed(
     message = call(sdk(agent), body, stream)
     assert message.usage.output_tokens >= 0
     agrees(agent, standin)
+
+
+def test_the_page_and_the_tests_have_the_same_matrix() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "anthropic.md").read_text()
+    table = page.partition("| call | priced |")[2].partition("\n\n")[0]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]]
+    assert rows == list(CALLS)

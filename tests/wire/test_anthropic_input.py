@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Any
 
 import pytest
@@ -19,10 +20,29 @@ from agentwatch.wire.anthropic_input import (
     Weight,
     messages_weight,
     system_weight,
+    text_bound,
     tools_weight,
 )
 
+#: letters that become words when they are normalised
+GROWING = "\ufdfa\u33af\u222d\u0f77\u3300a"
 PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}}
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+@given(
+    text=st.text(max_size=200)
+    | st.text(st.sampled_from("\ufdfa\u33af\u222d\u0f77\u3300a"), max_size=50)
+)
+def test_letters_that_become_words_count_as_words(ascii_only: bool, text: str) -> None:
+    body = json.dumps(text, ensure_ascii=ascii_only).encode(errors="replace")
+    meant = json.loads(body).encode(errors="replace").decode()
+    assert text_bound(body) >= len(unicodedata.normalize("NFKC", meant).encode())
+
+
+def test_plain_text_counts_by_its_bytes() -> None:
+    assert text_bound(b'"hello\\u00e9"') == 13
+    assert text_bound("日本語".encode()) == 9
 
 
 def raw(value: Any) -> Raw:
