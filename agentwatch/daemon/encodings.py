@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Protocol
 
-#: what is taken of a client, and read of a provider
+#: what is taken of a client; of a provider Brotli is read, too, though never asked for
 KNOWN = ("identity", "gzip", "x-gzip", "deflate", "zstd")
 #: bytes that one piece may grow to
 PIECE_LIMIT = 16 << 20
@@ -44,7 +44,7 @@ def decoder(encoding: str, limit: int = PIECE_LIMIT) -> Decoder | None:
         return _Zlib(zlib.MAX_WBITS, limit)
     if name == "zstd":
         return _Zstd(limit)
-    return None
+    return _Brotli(limit) if name == "br" else None
 
 
 def decode_whole(encoding: str, body: bytes, limit: int) -> bytes:
@@ -66,20 +66,55 @@ class _Identity:
 
 
 class _Zlib:
+    """`window_bits` as zlib has them. Some servers mean the bare stream by "deflate"."""
+
     def __init__(self, window_bits: int, limit: int) -> None:
         self._inner = zlib.decompressobj(window_bits)
         self._limit = limit
+        self._may_be_bare = window_bits == zlib.MAX_WBITS
 
     @property
     def done(self) -> bool:
         return self._inner.eof and not self._inner.unused_data
 
     def feed(self, data: bytes) -> bytes:
+        if self._may_be_bare and data:
+            self._may_be_bare = False
+            if data[0] & 15 != zlib.DEFLATED:
+                self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             decoded = self._inner.decompress(data, self._limit)
         except zlib.error as error:
             raise Undecodable(str(error)) from error
         if self._inner.unconsumed_tail:
+            raise GrowsTooLong(f"it grows beyond {self._limit} bytes")
+        return decoded
+
+
+class _Brotli:
+    """Its output is bounded by the library, a buffer's length more or less."""
+
+    def __init__(self, limit: int) -> None:
+        import brotli
+
+        self._error = brotli.error
+        self._inner = brotli.Decompressor()
+        self._limit = limit
+        self._tail = False
+
+    @property
+    def done(self) -> bool:
+        return bool(self._inner.is_finished()) and not self._tail
+
+    def feed(self, data: bytes) -> bytes:
+        if self._inner.is_finished():
+            self._tail = self._tail or bool(data)
+            return b""
+        try:
+            decoded: bytes = self._inner.process(data, output_buffer_limit=self._limit + 1)
+        except self._error as error:
+            raise Undecodable(str(error) or "it is no Brotli") from error
+        if len(decoded) > self._limit or not self._inner.can_accept_more_data():
             raise GrowsTooLong(f"it grows beyond {self._limit} bytes")
         return decoded
 

@@ -189,14 +189,15 @@ class Relay:
         meter.head(answer.headers)
         unpack = _Unpack(answer, meter)
         try:
-            await self._start(answer, headers, plain=unpack.encoded)
-            self._fit = meter.last_word
+            await self._start(answer, headers, plain=unpack.decodes)
+            # into what stays encoded no last word of ours can be put: it is broken off
+            self._fit = None if unpack.untouched else meter.last_word
             async for chunk in answer.chunks():
                 out = unpack.feed(chunk)
                 flight.pay_for(meter)
                 if out:
                     await self._write(out)
-                if unpack.blind and unpack.encoded:
+                if unpack.blind and unpack.decodes:
                     # it was promised decoded, and what comes now can't be
                     raise Lost("the provider's answer can't be decoded")
             rest = unpack.close()
@@ -299,32 +300,38 @@ class Relay:
 class _Unpack:
     """Feeds a meter with an answer's decoded bytes; what comes out is for the client.
 
+    An answer that comes encoded, though it was not asked for so, is handed on as it comes
+    (`untouched`), and decoded only where the meter has something to take out of it (`decodes`).
     `blind` tells that some of the answer could not be decoded, so that the meter has not seen it.
     """
 
     def __init__(self, answer: Answer, meter: Meter) -> None:
         encoding = answer.headers.get("Content-Encoding", "")
         self._decoder: Decoder | None = decoder(encoding)
-        self.encoded = encoding.lower() not in ("", "identity") and self._decoder is not None
+        encoded = encoding.lower() not in ("", "identity")
+        self.decodes = encoded and self._decoder is not None and meter.rewrites
+        self.untouched = encoded and not self.decodes
         self.blind = self._decoder is None
         self._meter = meter
 
     def feed(self, chunk: bytes) -> bytes:
         failpoints.at("chunk")
         if self._decoder is None:
-            return b"" if self.encoded else chunk
+            return b"" if self.decodes else chunk
         try:
-            return self._meter.feed(self._decoder.feed(chunk))
+            out = self._meter.feed(self._decoder.feed(chunk))
+            return chunk if self.untouched else out
         except Undecodable as error:
             logger.warning("an answer can't be decoded: %s", error)
             self._decoder, self.blind = None, True
-            return b""
+            return chunk if self.untouched else b""
 
     def close(self) -> bytes:
         """The answer is at its end: what the meter kept back."""
         if self._decoder is not None and not self._decoder.done:
             self.blind = True
-        return self._meter.close()
+        rest = self._meter.close()
+        return b"" if self.untouched else rest
 
 
 def _cancelled_no_more() -> None:

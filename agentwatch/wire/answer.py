@@ -35,6 +35,8 @@ class Answer:
 
     #: this meter notes what is said and which tools are called
     notes = False
+    #: something may be taken out of the answer, so that it has to be handed on decoded
+    rewrites = False
 
     def __init__(self) -> None:
         self.usage: Usage | None = None

@@ -98,6 +98,8 @@ class Meter(Protocol):
     error: str | None
     #: the answer said that it is complete ([DONE], response.completed …)
     complete: bool
+    #: something may be taken out of the answer: what comes encoded is then handed on decoded
+    rewrites: bool
 
     def head(self, headers: Mapping[str, str]) -> None:
         """The answer's headers, before its first byte: some tell the service tier there."""

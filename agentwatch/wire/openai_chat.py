@@ -120,7 +120,7 @@ class ChatStream(StreamedAnswer):
 
     def __init__(self, strip: bool = False) -> None:
         super().__init__()
-        self._strip = strip
+        self._strip = self.rewrites = strip
 
     def _read(self, data: bytes) -> bool:
         if data == b"[DONE]":

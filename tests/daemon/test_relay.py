@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
+from collections.abc import Callable
 from typing import Any
 
+import brotli
 import pytest
 from workbench import (
     DONE,
@@ -26,6 +29,8 @@ from agentwatch.daemon import relay
 
 RATE = 60_000  # gpt-4, nanos for a token of output
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
+UNASKED = {"stream": True}
+PACK = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}
 REPORT = event(choices=[], usage=usage(8, 2))
 
 
@@ -126,17 +131,42 @@ async def test_an_answer_that_is_not_whole_is_taken_for_all() -> None:
     assert session.settled > 100 * RATE
 
 
-@pytest.mark.parametrize("encoding", ["br", "gzip"])
-async def test_what_can_not_be_read_costs_32_tokens(encoding: str) -> None:
-    answer = FakeAnswer(b"\x0bnonsense", END, Content_Encoding=encoding)
+@pytest.mark.parametrize("fields", [STREAM, UNASKED])
+@pytest.mark.parametrize("encoding", ["mystery", "br", "gzip"])
+async def test_what_can_not_be_read_costs_32_tokens(encoding: str, fields: dict[str, Any]) -> None:
+    answer = FakeAnswer(b"\xffnonsense", END, Content_Encoding=encoding)
+    client = FakeClient()
+    async with bench(answer) as here:
+        session = await ended(here, client, **fields)
+    assert session.settled > 100 * RATE
+    if fields is UNASKED and encoding != "mystery":
+        # a usage chunk is to be taken out, so that it was promised decoded
+        assert client.broken_off and client.body == b""
+    else:
+        assert client.body == b"\xffnonsense" and client.headers["Content-Encoding"] == encoding
+
+
+@pytest.mark.parametrize(("name", "pack"), PACK.items())
+async def test_an_encoded_stream_is_unpacked_on_its_way(
+    name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """Nothing is taken out of it: it comes as it was sent, and a copy of it is metered."""
+    packed = pack(said("a", "b") + REPORT + DONE)
+    answer = FakeAnswer(packed[:20], packed[20:], END, Content_Encoding=name)
     client = FakeClient()
     async with bench(answer) as here:
         session = await ended(here, client, **STREAM)
-    assert session.settled > 100 * RATE
-    if encoding == "br":
-        assert client.body == b"\x0bnonsense" and client.headers["Content-Encoding"] == "br"
-    else:
-        assert client.broken_off and client.body == b""
+    assert (client.body, client.headers["Content-Encoding"]) == (packed, name)
+    assert session.settled == 8 * 30_000 + 2 * RATE
+
+
+async def test_an_encoded_stream_is_decoded_where_something_is_taken_out() -> None:
+    packed = brotli.compress(said("a") + REPORT + DONE)
+    client = FakeClient()
+    async with bench(FakeAnswer(packed, END, Content_Encoding="br")) as here:
+        await ended(here, client, **UNASKED)
+    assert client.body == said("a") + DONE
+    assert "Content-Encoding" not in client.headers
 
 
 async def test_garbage_follows_what_could_be_decoded() -> None:
@@ -144,7 +174,7 @@ async def test_garbage_follows_what_could_be_decoded() -> None:
     answer = FakeAnswer(packed[:-8], b"\xff" * 64, said("never"), END, Content_Encoding="gzip")
     client = FakeClient()
     async with bench(answer) as here:
-        session = await ended(here, client, **STREAM)
+        session = await ended(here, client, **UNASKED)
     assert client.body == said("a", "b") and client.broken_off
     assert "Content-Encoding" not in client.headers
     assert session.settled > 100 * RATE
