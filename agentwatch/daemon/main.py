@@ -51,7 +51,9 @@ from agentwatch.upstreams import PROVIDERS
 from agentwatch.wire.anthropic import Anthropic
 from agentwatch.wire.dialect import Dialect
 from agentwatch.wire.gemini import Gemini
+from agentwatch.wire.groq import Groq
 from agentwatch.wire.openai import OpenAI
+from agentwatch.wire.xai import XAI
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dialects() -> dict[str, Dialect]:
     """Every wire that is spoken, by its provider's name."""
-    spoken: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Gemini())
+    spoken: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Gemini(), Groq(), XAI())
     return {dialect.name: dialect for dialect in spoken}
 
 

@@ -78,7 +78,7 @@ def _catalogue(cache_dir: Path | None, now: float) -> Catalogue:
 def _rules_digest() -> str:
     """Of the code and tables that a catalogue is made by: another digest, another catalogue."""
     made_by = {
-        "agentwatch.pricing": ("own_rules.py", "compile.py"),
+        "agentwatch.pricing": ("own_rules.py", "compile.py", "systems.py"),
         "agentwatch.core": ("price_book.py", "prices.py", "naming.py"),
     }
     digest = hashlib.sha256()

@@ -26,6 +26,7 @@ from agentwatch.core.price_book import (
 )
 from agentwatch.core.prices import dearest_of, scaled
 from agentwatch.pricing import by_piece, own_rules
+from agentwatch.pricing.systems import systems
 
 #: the library's price keys and our units; of several for one unit the dearest counts
 UNITS = {
@@ -70,6 +71,8 @@ def compile_catalogue(
         )
         for ours, id_ in own_rules.PROVIDERS.items()
     }
+    for ours, lines in entries.items():
+        entries[ours] = (*systems(ours, lines), *lines)
     dates = sorted(set(_dates(by_id)))
     return Catalogue(
         version=version,

@@ -86,6 +86,8 @@ LIMITS: dict[str, dict[str, Limits]] = {
     },
     "groq": {
         "openai/gpt-oss": Limits(131_072, 131_072),
+        "groq/compound": Limits(8_192, 131_072),
+        "compound-beta": Limits(8_192, 131_072),
         "llama-3.3-70b-versatile": Limits(131_072, 131_072),
         "llama-3.1-8b-instant": Limits(131_072, 131_072),
     },
@@ -117,7 +119,7 @@ TIER_ALIASES: dict[str, dict[str, str]] = {
     "openai": {"standard": "default", "scale": "default", "fast": "priority"},
     "anthropic": {"standard": "default", "standard_only": "default"},
     "groq": {"standard": "default", "on_demand": "default"},
-    "xai": {"standard": "default"},
+    "xai": {"standard": "default", "standard_only": "default"},
     "gemini": {"standard": "default"},
 }
 
@@ -142,6 +144,8 @@ TIER_RULES: dict[str, tuple[TierRule, ...]] = {
         TierRule("ultrafast", 6000, ("gpt-5.6", "gpt-6")),
     ),
     # ai.google.dev/gemini-api/docs/optimization: flex 50 % off, priority 75 to 100 % more
+    # console.groq.com/docs/flex-processing: at the on-demand price, when there is room
+    "groq": (TierRule("flex", 1000),),
     "gemini": (TierRule("flex", 500), TierRule("priority", 2000)),
 }
 
@@ -162,6 +166,8 @@ FEES: dict[str, dict[str, int]] = {
         "container 64g": 1_920_000_000,
     },
     "anthropic": {"web_search": 10_000_000, "web_fetch": 0},
+    # what of groq/compound is billed by the call; the dearer of its two kinds of search
+    "groq": {"web_search": 8_000_000, "visit_website": 1_000_000},
     "xai": {
         "web_search": 5_000_000,
         "x_search": 5_000_000,
@@ -206,6 +212,24 @@ BY_PIECE: dict[str, dict[str, dict[str, int]]] = {
 
 #: providers whose list has a rate for sound only where it is not that of text
 SOUND_AS_TEXT = ("gemini",)
+
+#: systems that answer by several models, each billed for its part: those it may call by itself
+_COMPOUND = (
+    "openai/gpt-oss-120b",
+    "openai/gpt-oss-20b",
+    "llama-3.3-70b-versatile",
+    "meta-llama/llama-4-scout-17b-16e-instruct",
+    "meta-llama/llama-4-maverick-17b-128e-instruct",
+    "qwen/qwen3-32b",
+)
+SYSTEMS: dict[str, dict[str, tuple[str, ...]]] = {
+    "groq": {
+        "groq/compound": _COMPOUND,
+        "groq/compound-mini": _COMPOUND,
+        "compound-beta": _COMPOUND,
+        "compound-beta-mini": _COMPOUND,
+    }
+}
 
 #: models that are known to be free, by the beginning of their names
 FREE: dict[str, tuple[str, ...]] = {"openai": ("omni-moderation-", "text-moderation-")}

@@ -188,7 +188,7 @@ def _read_messages(call: Call) -> None:
         if tool.get("type") in (None, "custom"):
             call.tools[str(tool.get("name"))] = tool.get("input_schema")
     call.schema = ((fields.get("output_config") or {}).get("format") or {}).get("schema")
-    _follow(call)
+    follow(call)
 
 
 def _read_chat(call: Call) -> None:
@@ -202,7 +202,7 @@ def _read_chat(call: Call) -> None:
     for tool in call.body.get("tools") or []:
         function = tool.get("function") or {}
         call.tools[str(function.get("name"))] = function.get("parameters")
-    _follow(call)
+    follow(call)
 
 
 def _limit(fields: dict[str, Any], name: str, model: str) -> int:
@@ -226,7 +226,8 @@ def _check_thinking(fields: dict[str, Any], limit: int) -> None:
         raise _bad("`max_tokens` must be greater than `thinking.budget_tokens`")
 
 
-def _follow(call: Call) -> None:
+def follow(call: Call) -> None:
+    """Read the directives and tool results of a conversation into its call."""
     messages = call.body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise _bad("messages: at least one message is required")

@@ -7,7 +7,7 @@ reasoning models or beside `max_completion_tokens`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -57,6 +57,10 @@ class OpenAI:
 
     name = "openai"
     prefixes: tuple[str, ...] = ("/v1", "/openai/v1")
+    #: what is sold, and where
+    models: Mapping[str, Any] = prices.MODELS
+    apis: Mapping[str, str] = _APIS
+    media: Collection[str] = openai_media.PATHS
 
     def __init__(self) -> None:
         self._contexts: dict[str, Context] = {}
@@ -71,30 +75,31 @@ class OpenAI:
         if method != "GET":
             return None
         if path == "/models":
-            rows = [_model_row(name) for name in prices.MODELS]
+            rows = [_model_row(name) for name in self.models]
             return msgspec.json.encode({"object": "list", "data": rows})
         name = path.removeprefix("/models/")
-        return msgspec.json.encode(_model_row(name)) if name in prices.MODELS else None
+        return msgspec.json.encode(_model_row(name)) if name in self.models else None
 
     def read(self, method: str, path: str, body: bytes) -> Call:
         """The call that a request is.
 
         Raises BadRequestError where OpenAI would refuse it, ScriptError for a bad directive.
         """
-        if method == "POST" and path in openai_media.PATHS:
+        if method == "POST" and path in self.media:
             return openai_media.read(path, body)
-        api = _APIS.get(path)
+        api = self.apis.get(path)
         if api is None or method != "POST":
             raise BadRequestError(404, self.error(404, f"Invalid URL ({method} {path})"))
         fields = self._fields(body)
-        model = fields.get("model")
-        if model not in prices.MODELS:
+        model = str(fields.get("model"))
+        if model not in self.models:
             raise BadRequestError(
                 404, _error(f"The model `{model}` does not exist.", code="model_not_found")
             )
         call = Call(api=api, model=model, body=fields, tier=fields.get("service_tier"))
         call.stream = fields.get("stream") is True
         self._usage_asked(call)
+        self.check_limit(call)
         _READERS[api](call)
         self._recall(call)
         return call
@@ -107,12 +112,12 @@ class OpenAI:
 
     def knows(self, model: str) -> bool:
         """Whether it is sold, under this name."""
-        return model in prices.MODELS or model in openai_media.MODELS
+        return model in self.models or (bool(self.media) and model in openai_media.MODELS)
 
     def most_output(self, model: str) -> int:
         """The model's own limit."""
-        known = prices.MODELS.get(model)
-        return openai_media.MOST_OUTPUT if known is None else known.max_output
+        known = self.models.get(model)
+        return openai_media.MOST_OUTPUT if known is None else int(known.max_output)
 
     def tier(self, model: str, asked: str | None) -> str:
         """The tier asked for where the model has it, else "default"."""
@@ -169,6 +174,20 @@ class OpenAI:
         if not isinstance(fields, dict):
             raise BadRequestError(400, _error("We could not parse the JSON body of your request."))
         return fields
+
+    def check_limit(self, call: Call) -> None:
+        """Raises BadRequestError for `max_tokens` where it is no longer taken."""
+        if call.api != "chat" or call.body.get("max_tokens") is None:
+            return
+        if call.body.get("max_completion_tokens") is not None:
+            message = "Set 'max_tokens' or 'max_completion_tokens', not both."
+            raise BadRequestError(400, _error(message))
+        if self.models[call.model].reasons:
+            message = "Unsupported parameter: 'max_tokens' is not supported with this model. "
+            message += "Use 'max_completion_tokens' instead."
+            raise BadRequestError(
+                400, _error(message, param="max_tokens", code="unsupported_parameter")
+            )
 
     def _usage_asked(self, call: Call) -> None:
         options = call.body.get("stream_options")
@@ -237,7 +256,6 @@ def _read_chat(call: Call) -> None:
         raise BadRequestError(
             400, _error("Invalid 'messages': expected a non-empty array.", param="messages")
         )
-    _refuse_old_limit(call)
     call.limit = _limit(fields, "max_completion_tokens", "max_tokens")
     call.choices = call.made_choices = _limit(fields, "n") or 1
     for tool in fields.get("tools") or []:
@@ -247,19 +265,6 @@ def _read_chat(call: Call) -> None:
     call.schema = wanted.get("schema")
     for message in messages:
         _follow(call, message.get("role"), message.get("content"), message.get("role") == "tool")
-
-
-def _refuse_old_limit(call: Call) -> None:
-    if call.body.get("max_tokens") is None:
-        return
-    if call.body.get("max_completion_tokens") is not None:
-        raise BadRequestError(400, _error("Set 'max_tokens' or 'max_completion_tokens', not both."))
-    if prices.MODELS[call.model].reasons:
-        message = "Unsupported parameter: 'max_tokens' is not supported with this model. "
-        message += "Use 'max_completion_tokens' instead."
-        raise BadRequestError(
-            400, _error(message, param="max_tokens", code="unsupported_parameter")
-        )
 
 
 def _read_responses(call: Call) -> None:

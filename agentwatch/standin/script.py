@@ -46,6 +46,8 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_write: int = 0
     #: what is written to the cache for the longer of two lifetimes
     write_long: int = 0
+    #: a frame without `choices` comes in the stream (Groq)
+    bare: bool = False
     #: hosted web searches in the answer, where the API has them
     web_search: int = 0
     #: where the answer is made ("us", "global"), if not where the request says

@@ -24,11 +24,13 @@ from msgspec import Struct
 from agentwatch.standin.anthropic import Anthropic
 from agentwatch.standin.bill import Bill, Entry
 from agentwatch.standin.gemini import Gemini
+from agentwatch.standin.groq import Groq
 from agentwatch.standin.line import Line
 from agentwatch.standin.openai import OpenAI
 from agentwatch.standin.play import Play
 from agentwatch.standin.provider import BadRequestError, Call, Provider, plan_for
 from agentwatch.standin.script import Rule, Script, ScriptError, as_fields, build
+from agentwatch.standin.xai import XAI
 
 CONTROL = "/_standin/"
 #: what must never get past the daemon, wherever it stands
@@ -55,7 +57,7 @@ class Standin:
         self._rules: list[Rule] = []
         self._default = dict(options.default)
         self._marks = (*MARKS, *(canary.encode() for canary in options.canaries))
-        self._providers: Sequence[Provider] = (OpenAI(), Anthropic(), Gemini())
+        self._providers: Sequence[Provider] = (OpenAI(), Anthropic(), Gemini(), Groq(), XAI())
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""

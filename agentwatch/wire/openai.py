@@ -25,6 +25,7 @@ from agentwatch.wire.openai_request import (
     FREE,
     RESPONSES,
     Answering,
+    Api,
     read_free,
     read_request,
 )
@@ -61,8 +62,11 @@ class OpenAI:
     name = "openai"
     #: what may stand before an API's path; clients disagree on who adds it
     versions: tuple[str, ...] = ("/v1/v1/", "/v1/")
-    #: which of the APIs of sound and images there are
+    #: the APIs by their paths, and which of those of sound and images there are
+    apis: Mapping[str, Api] = _APIS
     media: tuple[str, ...] = _MEDIA
+    #: paths of what was stored: a response, or its `items`
+    stored: re.Pattern[str] = _STORED
     #: sound that is billed at least, in milliseconds
     least_audio_ms = 0
 
@@ -76,17 +80,17 @@ class OpenAI:
         """Read a request; `path` is below the provider's prefix, undecoded, and `headers` are
         found under lower-case names. Raises Refusal."""
         short = self._short(path)
-        if found := _STORED.fullmatch(short):
+        if found := self.stored.fullmatch(short):
             return self._stored(method, short, query, bool(found["items"]))
         if query:
-            raise _not_governed(method, f"{path}?…")
+            raise self._not_governed(method, f"{path}?…")
         if method == "GET" and _MODELS.fullmatch(short) and ".." not in short:
             return read_free(self.name, short, {}, self.meter)
         if method == "POST" and short in self.media:
             return self._media(short, headers, body)
-        api = _APIS.get(short) if method == "POST" else None
+        api = self.apis.get(short) if method == "POST" else None
         if api is None:
-            raise _not_governed(method, path)
+            raise self._not_governed(method, path)
         fields = read_object(body)
         if api is FREE:
             return read_free(self.name, short, fields, self.meter)
@@ -105,10 +109,18 @@ class OpenAI:
     def _stored(self, method: str, path: str, query: str, items: bool) -> tuple[Ask, Request]:
         """A response that was stored: nothing is made, and nothing billed."""
         if method not in ("GET", "DELETE") or (method == "DELETE" and (items or query)):
-            raise _not_governed(method, path)
+            raise self._not_governed(method, path)
         if not _STORED_QUERY.fullmatch(query):
-            raise _not_governed(method, f"{path}?…")
+            raise self._not_governed(method, f"{path}?…")
         return read_free(self.name, f"{path}?{query}" if query else path, {}, self.meter)
+
+    def _not_governed(self, method: str, path: str) -> Refusal:
+        governed = ", ".join(f"/v1{path}" for path in (*self.apis, *self.media))
+        return Refusal(
+            "path_not_governed",
+            f"{method[:10]!a} on {path[:100]!a} can't be priced, so it is not let through: "
+            f"governed are {governed}",
+        )
 
     def _short(self, path: str) -> str:
         for version in self.versions:
@@ -139,14 +151,6 @@ class OpenAI:
             return b"data: " + json.dumps(event).encode() + b"\n\n"
         named = {"type": "error", "code": reason, "message": message, "param": None, **event}
         return b"event: error\ndata: " + json.dumps(named).encode() + b"\n\n"
-
-
-def _not_governed(method: str, path: str) -> Refusal:
-    return Refusal(
-        "path_not_governed",
-        f"{method[:10]!a} on {path[:100]!a} can't be priced, so it is not let through: "
-        "governed are " + ", ".join(f"/v1{path}" for path in (*_APIS, *_MEDIA)),
-    )
 
 
 def _error(reason: str, message: str) -> dict[str, object]:

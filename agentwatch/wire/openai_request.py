@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -89,7 +90,8 @@ class Api(NamedTuple):
     """One API: which fields bear on its price, and where its input and its limit stand.
 
     `limits` are the fields a limit may stand in; the first is the one that is put in.
-    `closed` are fields that cost what has no bound.
+    `closed` are fields that cost what has no bound. `tells_usage`: its streams tell their usage
+    unasked. A provider that speaks this wire has its own with other fields, under the same name.
     """
 
     name: str
@@ -97,12 +99,15 @@ class Api(NamedTuple):
     limits: tuple[str, ...]
     priced: tuple[str, ...]
     closed: tuple[str, ...] = ()
+    tells_usage: bool = False
 
     def look_alikes(self) -> frozenset[str]:
         """Every field whose name must be written exactly."""
         return frozenset((*_ALWAYS_PRICED, self.input, *self.limits, *self.priced, *self.closed))
 
 
+#: streams that tell their usage where they are asked to
+_ASKED = ("chat", "completions")
 _ALWAYS_PRICED = ("model", "stream", "stream_options", "service_tier")
 
 CHAT = Api(
@@ -204,7 +209,7 @@ def read_request(
     limits, limit = _output_limit(api, fields)
     request = OpenAIRequest(fields, api, limits, meter)
     stream = boolean(fields, "stream")
-    if stream and api in (CHAT, COMPLETIONS):
+    if stream and api.name in _ASKED and not api.tells_usage:
         request.put_in_usage()
     model = _model(fields)
     weight = _weight(api, fields)
@@ -219,7 +224,7 @@ def read_request(
         input_bound=len(request.body()) - weight.media_bytes + overhead,
         input_overhead=overhead,
         input_by_reference=weight.by_reference,
-        has_output=api is not EMBEDDINGS,
+        has_output=api.name != EMBEDDINGS.name,
         thinks=not _NEVER_THINKS.match(model),
         output_limit=limit,
         choices=_choices(api, fields),
@@ -234,7 +239,7 @@ def read_request(
         marks=_marks(api, fields),
     )
     prediction = given(fields, "prediction")
-    if prediction is not None and api is CHAT:
+    if prediction is not None and api.name == CHAT.name:
         ask.extra_output = len(bytes(prediction)) * ask.choices
     return ask, request
 
@@ -256,7 +261,7 @@ def read_free(
 
 
 def _check_fields(api: Api, fields: Fields) -> None:
-    refuse_look_alikes(fields, _LOOK_ALIKES[api.name])
+    refuse_look_alikes(fields, _look_alikes(api))
     for key in api.closed:
         if given(fields, key) is not None:
             raise unpriced(f"the field {key!r}", "take it out of the request")
@@ -267,7 +272,7 @@ def _check_fields(api: Api, fields: Fields) -> None:
         raise unpriced("a reasoning.mode other than 'standard'")
 
 
-_LOOK_ALIKES = {api.name: api.look_alikes() for api in (CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS)}
+_look_alikes = lru_cache(Api.look_alikes)
 
 
 def _speaks(api: Api, fields: Fields) -> bool:
@@ -296,7 +301,7 @@ def _output_limit(api: Api, fields: Fields) -> tuple[tuple[str, ...], int | None
     values = {key: value for key in api.limits if (value := whole(fields, key)) is not None}
     if len(set(values.values())) > 1:
         bad(f"{' and '.join(values)} are two different limits: set one of them")
-    if api is COMPLETIONS and not values:
+    if api.name == COMPLETIONS.name and not values:
         fields["max_tokens"] = Raw(str(COMPLETIONS_DEFAULT).encode())
         values["max_tokens"] = COMPLETIONS_DEFAULT
     limit = next(iter(values.values()), None)
@@ -306,9 +311,9 @@ def _output_limit(api: Api, fields: Fields) -> tuple[tuple[str, ...], int | None
 def _weight(api: Api, fields: Fields) -> Weight:
     total = Weight(by_reference=_by_reference(api, fields))
     raw = given(fields, api.input)
-    if raw is not None and api is CHAT:
+    if raw is not None and api.name == CHAT.name:
         total += messages_weight(raw)
-    elif raw is not None and api is RESPONSES:
+    elif raw is not None and api.name == RESPONSES.name:
         total += items_weight(raw)
     if given(fields, "functions") is not None:
         total += Weight(overhead=TOOLS_OVERHEAD)
@@ -318,12 +323,12 @@ def _weight(api: Api, fields: Fields) -> Weight:
 
 def _by_reference(api: Api, fields: Fields) -> bool:
     keys = ("previous_response_id", "conversation")
-    return api is RESPONSES and any(given(fields, key) is not None for key in keys)
+    return api.name == RESPONSES.name and any(given(fields, key) is not None for key in keys)
 
 
 def _tool_calls(api: Api, fields: Fields, weight: Weight) -> dict[str, int]:
     """The most that each hosted tool can be called. Raises Refusal where that has no bound."""
-    most = whole(fields, "max_tool_calls") if api is RESPONSES else None
+    most = whole(fields, "max_tool_calls") if api.name == RESPONSES.name else None
     if weight.fees and most is None:
         raise unpriced(
             f"the hosted tool {min(weight.fees)!r} without max_tool_calls",
@@ -340,12 +345,12 @@ def _rounds(fields: Fields, weight: Weight) -> int:
 
 
 def _choices(api: Api, fields: Fields) -> int:
-    if api is CHAT:
+    if api.name == CHAT.name:
         return whole(fields, "n") or 1
-    if api is COMPLETIONS:
+    if api.name == COMPLETIONS.name:
         each = max(whole(fields, "n") or 1, whole(fields, "best_of") or 1)
         return each * _prompts(fields, "prompt")
-    if api is EMBEDDINGS:
+    if api.name == EMBEDDINGS.name:
         _prompts(fields, "input")
     return 1
 
