@@ -63,8 +63,9 @@ _LOOK_ALIKES = frozenset(
         *("cache_control", "output_config"),
     ]
 )
-#: a mark that the cache is to keep something for an hour, and what could hide it
-_LONG = re.compile(rb'"1h"|\\u00')
+#: a mark that the cache is to keep something for an hour, and what could hide it (searched for
+#: one by one: a pattern of both takes six times as long)
+_LONG = (b'"1h"', b"\\u00")
 #: models that think only where they are told to
 _NEVER_THINKS = re.compile(r"claude-(?:2|3|instant|(?:opus|sonnet|haiku)-4(?!-[789]))")
 
@@ -77,9 +78,9 @@ class MessageRequest:
     def __init__(self, fields: Fields, meter: MeterMaker) -> None:
         self._fields = fields
         self._meter = meter
-        #: something may be kept in the cache for an hour
-        self.keeps_long = any(_LONG.search(bytes(raw)) for raw in fields.values())
         self._as_read = msgspec.json.encode(fields)
+        #: something may be kept in the cache for an hour
+        self.keeps_long = any(mark in self._as_read for mark in _LONG)
 
     def body(self, output_limit: int | None = None) -> bytes:
         """The request to send upstream, with `output_limit` put in. A budget for thinking must

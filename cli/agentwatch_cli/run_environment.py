@@ -42,8 +42,20 @@ _KEY_VARIABLES = {
     "xai": ("XAI_API_KEY",),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
 }
-#: no keys, but a way round: a socket that takes the place of the base URL, systemd's secrets
-WAYS_ROUND = frozenset({"ANTHROPIC_UNIX_SOCKET", "CREDENTIALS_DIRECTORY"})
+#: no keys, but a way round: a socket that takes the place of the base URL, systemd's secrets,
+#: switches that lead Claude Code to another cloud
+WAYS_ROUND = frozenset(
+    {
+        "ANTHROPIC_UNIX_SOCKET",
+        "CREDENTIALS_DIRECTORY",
+        "CLAUDE_CODE_USE_ANTHROPIC_AWS",
+        "CLAUDE_CODE_USE_BEDROCK",
+        "CLAUDE_CODE_USE_FOUNDRY",
+        "CLAUDE_CODE_USE_GATEWAY",
+        "CLAUDE_CODE_USE_MANTLE",
+        "CLAUDE_CODE_USE_VERTEX",
+    }
+)
 
 #: values that can only be a key of a governed provider, whatever the variable is called
 _KEY_SHAPE = re.compile(

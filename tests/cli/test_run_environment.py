@@ -98,6 +98,8 @@ def test_agentwatch_keys_and_addresses_of_ours_stay_outside(tmp_path):
         "AGENTWATCH_API_KEY": "awk_secret",
         "AGENTWATCH_STATE_URL": "redis://:pw@h",
         "ANTHROPIC_UNIX_SOCKET": "/run/s",
+        "CLAUDE_CODE_USE_BEDROCK": "1",
+        "CLAUDE_CODE_USE_VERTEX": "1",
     }
     variables = _made(environ, tmp_path).variables
     assert not environ.keys() & variables.keys()
