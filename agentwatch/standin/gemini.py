@@ -15,7 +15,7 @@ import msgspec
 from agentwatch.standin import gemini_prices as prices
 from agentwatch.standin import tokens
 from agentwatch.standin.bill import Entry
-from agentwatch.standin.gemini_voice import EmbeddingVoice, GeminiVoice
+from agentwatch.standin.gemini_voice import CompatVoice, EmbeddingVoice, GeminiVoice
 from agentwatch.standin.provider import BadRequestError, Call, Plan, Voice
 from agentwatch.standin.script import Script, directive
 
@@ -68,6 +68,8 @@ class Gemini:
 
         Raises BadRequestError where Google would refuse it, ScriptError for a bad directive.
         """
+        if method == "POST" and path == "/openai/chat/completions":
+            return self._read_chat(self._fields(body))
         found = _PATH.fullmatch(path) if method == "POST" else None
         if found is None or found[2] not in (*_EMBEDS, *_GENERATES):
             raise BadRequestError(404, self.error(404, f"Not found ({method} {path})"))
@@ -85,6 +87,9 @@ class Gemini:
 
     def weigh(self, call: Call, density: int) -> int:
         """Tokens of the prompt, media included."""
+        if call.api == "chat":
+            contents = [message.get("content") for message in call.body["messages"]]
+            return sum(tokens.weigh_content(each, density) for each in contents)
         return _text_tokens(call.body, density) + sum(_media_tokens(call).values())
 
     def knows(self, model: str) -> bool:
@@ -108,7 +113,8 @@ class Gemini:
         kept = entry.cached - (entry.prompt_tokens - entry.extra["audio"])
         entry.extra["cached_audio"] = max(0, kept)
         entry.extra["images"] = int(_asks_images(call))
-        call.as_array = call.stream and call.query.get("alt") != "sse"
+        streamed = call.stream and call.api != "chat"
+        call.as_array = streamed and call.query.get("alt") != "sse"
         call.headers = {"x-gemini-service-tier": entry.tier}
         if call.as_array:
             call.headers["Content-Type"] = "application/json"
@@ -133,6 +139,8 @@ class Gemini:
 
     def voice(self, call: Call, plan: Plan, entry: Entry) -> Voice:
         """The voice of the method that was called."""
+        if call.api == "chat":
+            return CompatVoice(call, plan, entry)
         if call.api in _EMBEDS:
             return EmbeddingVoice(call, plan, entry)
         return GeminiVoice(call, plan, entry)
@@ -142,6 +150,22 @@ class Gemini:
         kind = _STATUS.get(status, "UNKNOWN")
         error = {"code": status, "message": message or f"Refused: {kind}.", "status": kind}
         return msgspec.json.encode({"error": error})
+
+    def _read_chat(self, fields: dict[str, Any]) -> Call:
+        model = str(fields.get("model")).removeprefix("models/")
+        if model not in prices.MODELS:
+            raise BadRequestError(404, self.error(404, f"models/{model} is not found"))
+        call = Call(api="chat", model=model, body=fields, stream=fields.get("stream") is True)
+        call.limit = self._whole(fields, "max_completion_tokens")
+        call.limit = call.limit or self._whole(fields, "max_tokens")
+        call.choices = call.made_choices = self._whole(fields, "n") or 1
+        call.include_usage = (fields.get("stream_options") or {}).get("include_usage") is True
+        google = (fields.get("extra_body") or {}).get("google") or {}
+        config = self._plainly(google.get("thinking_config") or {})
+        call.most_thinking = self._most_thinking(model, config)
+        said = " ".join(str(message.get("content")) for message in fields["messages"])
+        call.directive = directive(said)
+        return call
 
     def _bad(self, message: str) -> BadRequestError:
         return BadRequestError(400, self.error(400, message))

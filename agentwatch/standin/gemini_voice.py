@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from agentwatch.standin.bill import Entry
+from agentwatch.standin.openai_chat import ChatVoice
 from agentwatch.standin.provider import Call, Piece, Plan, twist
 
 _BROKEN = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
@@ -98,6 +99,19 @@ class GeminiVoice:
         if how != "missing" and (last or how != "last"):
             response["usageMetadata"] = _told(_usage(self._entry), how)
         return response
+
+
+class CompatVoice(ChatVoice):
+    """A chat on OpenAI's wire, whose usage has what was thought in its total alone."""
+
+    def _usage(self) -> dict[str, Any] | None:
+        entry = self._entry
+        usage = {
+            "prompt_tokens": entry.prompt_tokens,
+            "completion_tokens": entry.completion_tokens - entry.reasoning,
+            "total_tokens": entry.prompt_tokens + entry.completion_tokens,
+        }
+        return twist(usage, self._plan.script.usage, output="completion_tokens")
 
 
 class EmbeddingVoice:

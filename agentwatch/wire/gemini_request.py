@@ -142,6 +142,7 @@ def read_generation(
     images = "IMAGE" in modalities or bool(_MAKES_IMAGES.match(model))
     request.expected = Expected(
         choices=choices,
+        text_in=not (weight.media or weight.audio or weight.by_reference),
         audio_in=weight.audio,
         audio_out="AUDIO" in modalities,
         media_out=images,
@@ -186,7 +187,7 @@ def read_embedding(
     if weight.media_tokens or weight.by_reference:
         raise unpriced("an embedding of anything but text")
     request = GeminiRequest(fields, "generationConfig", Embedding)
-    request.expected = Expected(has_output=False)
+    request.expected = Expected(has_output=False, text_in=True)
     ask = Ask(
         provider=provider,
         api="embedContent",

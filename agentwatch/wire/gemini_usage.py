@@ -24,6 +24,8 @@ class Expected(Struct, frozen=True):
     has_output: bool = True
     #: candidates that end one by one
     choices: int = 1
+    #: nothing but text was sent
+    text_in: bool = False
     #: sound was sent: where nothing tells it apart, all input may be
     audio_in: bool = False
     audio_out: bool = False
@@ -67,7 +69,7 @@ def _usage(fields: dict[str, Any], expected: Expected) -> Usage | None:
         reasoning_tokens=min(thought + hidden, output),
         output_audio_tokens=min(said, output),
         output_media_tokens=min(_media(made), output),
-        by_kind=bool(read) and (bool(made) or not expected.media_out),
+        by_kind=(bool(read) or expected.text_in) and (bool(made) or not expected.media_out),
     )
 
 

@@ -3,6 +3,7 @@ provider's key, and none of the real keys. Pure, but for the settings file of th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -69,6 +70,8 @@ _SHORTEST_KEY = 12
 _KEPT_OF_OURS = frozenset({"AGENTWATCH_HOME"})
 
 _LOCAL_HOSTS = ("127.0.0.1", "localhost")
+#: below the folder of our own settings for the Gemini CLI
+_GEMINI_HOME = "gemini-home"
 CODEX_SETTING = "openai_base_url"
 #: with most models Codex offers a hosted search, which is billed by the call and has no most
 _CODEX_SEARCH = "web_search"
@@ -134,6 +137,7 @@ def child_environment(
     kept.update(no_proxy(kept))
     kept.update(session_variables(access))
     kept["GEMINI_CLI_SYSTEM_SETTINGS_PATH"] = str(gemini_settings)
+    kept["GEMINI_CLI_HOME"] = str(gemini_settings.with_name(_GEMINI_HOME))
     # openai-agents would post its traces to OpenAI's public address, with the token for a key
     kept.setdefault("OPENAI_AGENTS_DISABLE_TRACING", "1")
     return ChildEnvironment(kept, sorted(also))
@@ -186,22 +190,49 @@ def no_proxy(environ: Mapping[str, str]) -> dict[str, str]:
 
 def write_gemini_settings(folder: Path, environ: Mapping[str, str]) -> Path:
     """The settings file that makes the Gemini CLI use its key variable; what the user's own
-    system settings say otherwise stays. Written whole (0600), so a reader never sees half."""
-    settings = _user_gemini_settings(environ)
+    system settings say otherwise stays.
+
+    From 0.61 on it takes system settings from root's files alone. So a home of its own goes with
+    it, in which the user's settings say the same and all else of them is linked to.
+    """
+    named = environ.get("GEMINI_CLI_SYSTEM_SETTINGS_PATH") or "/etc/gemini-cli/settings.json"
+    home = folder / _GEMINI_HOME / ".gemini"
+    own = Path(environ.get("GEMINI_CLI_HOME") or environ.get("HOME") or Path.home()) / ".gemini"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if own.resolve() != home.resolve():
+        _link_all(own, home)
+        _write_settings(home / "settings.json", own / "settings.json")
+    return _write_settings(folder / "gemini-cli.json", Path(named))
+
+
+def _link_all(own: Path, home: Path) -> None:
+    """Link to each of the user's files, but the settings; what is gone is not linked any more."""
+    for each in home.iterdir():
+        if each.is_symlink() and not each.exists():
+            each.unlink()
+    for each in own.iterdir() if own.is_dir() else ():
+        link = home / each.name
+        if each.name != "settings.json" and not (link.is_symlink() or link.exists()):
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(each)
+
+
+def _write_settings(path: Path, user: Path) -> Path:
+    """The user's settings with the one that is ours. Written whole (0600), so a reader never sees
+    half."""
+    settings = _user_gemini_settings(user)
     security = _table(settings, "security")
     _table(security, "auth")["selectedType"] = "gemini-api-key"
-    path = folder / "gemini-cli.json"
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".gemini-cli-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".gemini-cli-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(settings, file)
     Path(name).replace(path)
     return path
 
 
-def _user_gemini_settings(environ: Mapping[str, str]) -> dict[str, Any]:
-    named = environ.get("GEMINI_CLI_SYSTEM_SETTINGS_PATH") or "/etc/gemini-cli/settings.json"
+def _user_gemini_settings(path: Path) -> dict[str, Any]:
     try:
-        settings = json.loads(Path(named).read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return settings if isinstance(settings, dict) else {}

@@ -50,6 +50,7 @@ def test_all_variables_of_the_five_providers_are_set(tmp_path):
         "GEMINI_API_KEY": "aws_token",
         "GOOGLE_API_KEY": "aws_token",
         "GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(tmp_path / "gemini.json"),
+        "GEMINI_CLI_HOME": str(tmp_path / "gemini-home"),
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "OPENAI_AGENTS_DISABLE_TRACING": "1",
@@ -176,14 +177,36 @@ def test_other_programs_are_left_as_they_are():
 def test_the_gemini_settings_are_private_and_keep_what_the_user_set(tmp_path):
     mine = tmp_path / "mine.json"
     mine.write_text('{"security": {"auth": {"x": 1}, "y": 2}, "ui": 3}')
-    path = write_gemini_settings(tmp_path, {"GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(mine)})
+    environ = {"GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(mine), "HOME": str(tmp_path / "nobody")}
+    path = write_gemini_settings(tmp_path, environ)
     auth = {"x": 1, "selectedType": "gemini-api-key"}
     assert json.loads(path.read_text()) == {"security": {"auth": auth, "y": 2}, "ui": 3}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     mine.write_text("not json")
-    again = write_gemini_settings(tmp_path, {"GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(mine)})
+    again = write_gemini_settings(tmp_path, environ)
     assert json.loads(again.read_text())["security"]["auth"]["selectedType"] == "gemini-api-key"
-    assert {file.name for file in tmp_path.iterdir()} == {"mine.json", "gemini-cli.json"}
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"mine.json", "gemini-cli.json", "gemini-home"}
+
+
+def test_a_user_who_is_not_root_is_not_asked_for_another_way_to_log_in(tmp_path):
+    """From 0.61 on the Gemini CLI takes system settings from files of root's alone."""
+    own = tmp_path / "user" / ".gemini"
+    own.mkdir(parents=True)
+    (own / "settings.json").write_text('{"ui": 3, "security": {"auth": {"selectedType": "x"}}}')
+    (own / "GEMINI.md").write_text("mine")
+    write_gemini_settings(tmp_path, {"HOME": str(tmp_path / "user")})
+    home = tmp_path / "gemini-home" / ".gemini"
+    told = json.loads((home / "settings.json").read_text())
+    assert told == {"ui": 3, "security": {"auth": {"selectedType": "gemini-api-key"}}}
+    assert (home / "GEMINI.md").read_text() == "mine"
+    assert "gemini-api-key" not in (own / "settings.json").read_text()
+    (own / "GEMINI.md").unlink()
+    (own / "new.json").write_text("{}")
+    # from inside a wrapped session, its own home is the user's
+    write_gemini_settings(tmp_path, {"GEMINI_CLI_HOME": str(tmp_path / "gemini-home")})
+    write_gemini_settings(tmp_path, {"HOME": str(tmp_path / "user")})
+    assert {file.name for file in home.iterdir()} == {"settings.json", "new.json"}
 
 
 NAMES = st.sampled_from([*sorted(TAKEN_OUT), "A", "B", "PATH", "AGENTWATCH_X"])

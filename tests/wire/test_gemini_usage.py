@@ -63,6 +63,11 @@ def test_sound_that_nothing_tells_apart_is_taken_for_all_input() -> None:
     assert usage == Usage(input_tokens=60, input_audio_tokens=60)
 
 
+def test_where_only_text_was_sent_nothing_else_was_read() -> None:
+    usage = read(Expected(text_in=True), promptTokenCount=5)
+    assert usage == Usage(input_tokens=5, by_kind=True)
+
+
 def test_images_that_nothing_tells_apart_are_not_taken_for_text() -> None:
     told = [kind("TEXT", 5)]
     usage = read(Expected(media_out=True), promptTokenCount=5, promptTokensDetails=told)

@@ -34,6 +34,9 @@ WANTED = {
     "anthropic2": "anthropic==2.14.0",
     "anthropic1": "anthropic==1.17.0",
     "claude": "npm:@anthropic-ai/claude-code@2.1.197",
+    "genai3": "google-genai==3.6.1",
+    "genai2": "google-genai==2.34.0",
+    "gemini": "npm:@google/gemini-cli@0.61.0",
 }
 INSTALL_LIMIT_S = 420.0
 #: no client that is refused takes so long to say so: what does hangs, or asks again and again
@@ -146,6 +149,8 @@ class Bench:
             "CODEX_HOME": str(self.folder),
             "CLAUDE_CONFIG_DIR": str(self.folder / "claude"),
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            # without a terminal it can't ask whether it may work here
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",
             "LLM_USER_PATH": str(self.folder),
             "COLUMNS": "2000",
         }

@@ -16,6 +16,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 BROKE = "does not allow this call: spent $"
 
 CODEX = ("codex", "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
+GEMINI = ("gemini", "-m", "gemini-2.5-flash", "--yolo", "-p")
 LLM_TOOL = "def add(a: int, b: int) -> str:\n    return str(a + b)\n"
 AIDER = (
     *("aider", "--model", "openai/gpt-4o", "--edit-format", "whole", "--yes-always"),
@@ -75,6 +76,11 @@ TASKS = {
     "codex, its own model": Task(
         "codex", (*CODEX, "do [[standin: tools=nothing times=2 tokens=9]]"), 3
     ),
+    "google-genai 3": Task("genai3", python("genai_tour.py"), 12),
+    "google-genai 2": Task("genai2", python("genai_tour.py"), 12),
+    "gemini cli": Task(
+        "gemini", (*GEMINI, 'do [[standin: tools=list_directory:{"dir_path":"."} times=2]]'), 3
+    ),
     "codex, another model": Task(
         "codex",
         (*CODEX, "-m", "gpt-5-mini", 'do [[standin: tools=exec_command:{"cmd":"pwd"} times=2]]'),
@@ -113,6 +119,15 @@ RUNAWAYS = {
     "anthropic 1, create": Runaway("anthropic1", python("anthropic_runaway.py", "create"), "0.06"),
     "anthropic 1, stream": Runaway("anthropic1", python("anthropic_runaway.py", "stream"), "0.06"),
     "claude code": Runaway("claude", (*CLAUDE, "go on " + PWD % 99), "1"),
+    "google-genai 3, whole": Runaway("genai3", python("genai_runaway.py", "whole"), "0.02"),
+    "google-genai 3, stream": Runaway("genai3", python("genai_runaway.py", "stream"), "0.02"),
+    "google-genai 2, whole": Runaway("genai2", python("genai_runaway.py", "whole"), "0.02"),
+    "google-genai 2, stream": Runaway("genai2", python("genai_runaway.py", "stream"), "0.02"),
+    "gemini cli": Runaway(
+        "gemini",
+        (*GEMINI, 'go [[standin: tools=list_directory:{"dir_path":"."} times=99]]'),
+        "0.045",
+    ),
 }
 
 
