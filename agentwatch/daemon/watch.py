@@ -113,8 +113,10 @@ class Watch:
         store.listen(self._heard)
 
     async def open(self) -> None:
-        """Read what was told before this process began."""
+        """Read what was told before this process began. Sessions are judged anew from here on, so
+        what was open is over."""
         self.alerts.open()
+        self.alerts.end_all(self._store.now())
         try:
             for alert in await self.alerts.latest(2_000):
                 self._told_of(alert.session_id).shown.append(alert)
@@ -157,8 +159,10 @@ class Watch:
             ceiling=session.ceiling,
             left=session.room,
         )
+        known = self._sessions.get(session.name)
+        if known is None:
+            return  # killed, closed or judged anew since it began
         try:
-            known = self._known(session)
             self._take(session, known, known.watched.ended(end))
             if session.overdraft > (known.overdraft or 0):
                 self._overdrawn(session, known)

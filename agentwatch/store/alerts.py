@@ -159,6 +159,12 @@ class AlertStore:
             )
         )
 
+    def end_all(self, at: float) -> None:
+        """Whatever is open: nobody watches it any more."""
+        self._jobs.put(
+            lambda db: _run(db, "UPDATE alerts SET ended_at = ? WHERE ended_at IS NULL", at)
+        )
+
     def delivered(self, alert_id: str, channel: str) -> None:
         """It was taken."""
         self._moved(alert_id, channel, DELIVERED, 0.0, "")

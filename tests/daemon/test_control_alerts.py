@@ -105,8 +105,10 @@ def test_alerts_do_not_survive_the_daemon(start_daemon: Callable[..., Daemon]) -
     before = alerts_of(daemon, agent)
     daemon.down()
     daemon.up()
-    assert alerts_of(daemon, agent) == before != []
-    assert agent.show()["alerts"] == before
+    (alert,) = alerts_of(daemon, agent)
+    assert {**alert, "ended_at": None} == before[0]
+    assert alert["ended_at"] is not None
+    assert agent.show()["alerts"] == [alert]
 
 
 def test_a_follower_hears_of_alerts_too_late(daemon: Daemon) -> None:

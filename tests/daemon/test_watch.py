@@ -214,6 +214,16 @@ async def test_sessions_that_ended_are_watched_for_ever(here: Bench) -> None:
     assert here.watch.of("s")[0]["ended_at"] is not None
 
 
+async def test_a_call_that_outlives_its_session_is_watched_anew(here: Bench) -> None:
+    here.open()
+    here.upstream.will(None)
+    out = here.start(FakeClient())
+    await until(lambda: here.governor.calls)
+    here.store.set_state("s", "kill")
+    await until(out.done)
+    assert here.watch._sessions == {}
+
+
 async def test_an_alert_tells_what_was_said(here: Bench) -> None:
     here.open()
     await calls(here, 8, **told("canary-in-a-prompt"))
