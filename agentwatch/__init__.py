@@ -1,3 +1,88 @@
-"""AgentWatch: the spending limit that holds. The public SDK, imported lazily."""
+"""AgentWatch: the spending limit that holds. The public SDK, imported lazily.
+
+    from agentwatch import WatchedOpenAI
+
+    client = WatchedOpenAI(agentwatch_session_budget_usd=2.00)
+
+Nothing is loaded before it is asked for: a program that only wants WatchedOpenAI loads neither the
+daemon nor the command line, nor another provider's SDK.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentwatch.errors import (
+        AgentBudgetCheckUnavailable,
+        AgentBudgetExceeded,
+        AgentSessionKilled,
+        AgentWatchError,
+    )
+    from agentwatch.sdk.anthropic import AsyncWatchedAnthropic, WatchedAnthropic
+    from agentwatch.sdk.gemini import WatchedGemini
+    from agentwatch.sdk.groq import AsyncWatchedGroq, WatchedGroq
+    from agentwatch.sdk.openai import AsyncWatchedOpenAI, WatchedOpenAI
+    from agentwatch.sdk.session import Session, session
+    from agentwatch.sdk.terms import INGEST_URL
+    from agentwatch.sdk.wrapping import wrap
+    from agentwatch.sdk.xai import AsyncWatchedXAI, WatchedXAI
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "INGEST_URL",
+    "AgentBudgetCheckUnavailable",
+    "AgentBudgetExceeded",
+    "AgentSessionKilled",
+    "AgentWatchError",
+    "AsyncWatchedAnthropic",
+    "AsyncWatchedGroq",
+    "AsyncWatchedOpenAI",
+    "AsyncWatchedXAI",
+    "Session",
+    "WatchedAnthropic",
+    "WatchedGemini",
+    "WatchedGroq",
+    "WatchedOpenAI",
+    "WatchedXAI",
+    "__version__",
+    "session",
+    "wrap",
+]
+
+#: where each public name is
+_PLACES = {
+    "AgentBudgetCheckUnavailable": "agentwatch.errors",
+    "AgentBudgetExceeded": "agentwatch.errors",
+    "AgentSessionKilled": "agentwatch.errors",
+    "AgentWatchError": "agentwatch.errors",
+    "AsyncWatchedAnthropic": "agentwatch.sdk.anthropic",
+    "AsyncWatchedGroq": "agentwatch.sdk.groq",
+    "AsyncWatchedOpenAI": "agentwatch.sdk.openai",
+    "AsyncWatchedXAI": "agentwatch.sdk.xai",
+    "INGEST_URL": "agentwatch.sdk.terms",
+    "Session": "agentwatch.sdk.session",
+    "WatchedAnthropic": "agentwatch.sdk.anthropic",
+    "WatchedGemini": "agentwatch.sdk.gemini",
+    "WatchedGroq": "agentwatch.sdk.groq",
+    "WatchedOpenAI": "agentwatch.sdk.openai",
+    "WatchedXAI": "agentwatch.sdk.xai",
+    "session": "agentwatch.sdk.session",
+    "wrap": "agentwatch.sdk.wrapping",
+}
+
+
+def __getattr__(name: str) -> object:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = getattr(importlib.import_module(place), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,7 +11,11 @@ AgentWatchError
 │   ├── BarredError            the session's state lets no call through
 │   ├── JournalDamaged         what the journal says can't be trusted: it was set aside
 │   └── JournalUnavailable     the journal can't be written: nothing may be promised
-└── Refusal                    a call that is not let through; has a reason of the contract
+├── Refusal                    a call that is not let through; has a reason of the contract
+└── CallDenied                 what the SDK raises in the place of a provider's answer
+    ├── AgentBudgetExceeded          the ceiling does not allow the call
+    ├── AgentSessionKilled           somebody, or a rule, ended the session
+    └── AgentBudgetCheckUnavailable  no daemon answers, and the call may not go without
 """
 
 from __future__ import annotations
@@ -77,11 +81,78 @@ class Refusal(AgentWatchError):
 
     `reason` is one of the contract's (`agent_budget_exceeded`, `path_not_governed`, …);
     `status` overrides the HTTP status that the reason has on this provider's wire
-    (413 and 415 are both `bad_request`).
+    (413 and 415 are both `bad_request`); `standing` is what was spent of which ceiling, in nanos,
+    where it is for want of money.
     """
 
-    def __init__(self, reason: str, message: str, *, status: int | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        status: int | None = None,
+        standing: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.status = status
+        self.standing = standing
+
+
+class CallDenied(AgentWatchError):
+    """A call that the SDK did not let through, or a stream that was ended half way."""
+
+    def __init__(self, message: str, *details: object) -> None:
+        super().__init__(message)
+        self._details = details
+
+    def __reduce__(self) -> tuple[type[CallDenied], tuple[object, ...]]:
+        return type(self), (*self._details, str(self))
+
+
+class AgentBudgetExceeded(CallDenied):
+    """The ceiling of the session, project or team-month does not allow the call. Amounts in USD."""
+
+    def __init__(
+        self, session_id: str, spent: float, limit: float, message: str | None = None
+    ) -> None:
+        super().__init__(
+            message
+            or f"AgentWatch: the budget of session {session_id} is used up: spent ${spent:.4f} of "
+            f"${limit:.4f}. To go on: agentwatch sessions budget {session_id} USD",
+            session_id,
+            spent,
+            limit,
+        )
+        self.session_id = session_id
+        self.spent = spent
+        self.limit = limit
+
+
+class AgentSessionKilled(CallDenied):
+    """The session was killed: it lets no further call through, whatever its budget."""
+
+    def __init__(self, session_id: str, message: str | None = None) -> None:
+        super().__init__(
+            message
+            or f"AgentWatch: session {session_id} was killed; a killed session stays so: "
+            "open a new one",
+            session_id,
+        )
+        self.session_id = session_id
+
+
+class AgentBudgetCheckUnavailable(CallDenied):
+    """No daemon answers, and the call may not go to the provider without one."""
+
+    def __init__(self, session_id: str, reason: str, message: str | None = None) -> None:
+        super().__init__(
+            message
+            or f"AgentWatch: nothing was sent for session {session_id}, as no daemon governs it "
+            f"({reason}). Start it with `agentwatch up`, then try again",
+            session_id,
+            reason,
+        )
+        self.session_id = session_id
+        self.reason = reason

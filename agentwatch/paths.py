@@ -14,9 +14,8 @@ import stat
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-
-from msgspec import Struct
 
 from agentwatch.errors import SettingsError
 
@@ -37,7 +36,8 @@ _OURS = frozenset(
 )
 
 
-class Paths(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Paths:
     """Every file of one home. Nothing is made by looking: see `prepare`."""
 
     config_file: Path
@@ -51,6 +51,8 @@ class Paths(Struct, frozen=True, kw_only=True):
     log: Path
     socket: Path
     cache_dir: Path
+    #: what calls cost that went out while the daemon was away
+    spool: Path
     #: the socket lies elsewhere than asked, as its path would have been too long
     socket_moved: bool = False
 
@@ -118,6 +120,7 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
         log=state / "daemon.log",
         socket=socket,
         cache_dir=cache,
+        spool=state / "spool",
         socket_moved=moved,
     )
 

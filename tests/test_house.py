@@ -40,6 +40,13 @@ TESTED_ELSEWHERE = {
     "agentwatch/daemon/fields.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/following.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/preflight.py": "e2e/test_threats_control.py",
+    # each provider's client in each of its calls
+    "agentwatch/sdk/transport.py": "sdk/test_matrix.py",
+    "agentwatch/sdk/straight.py": "sdk/test_matrix.py",
+    "agentwatch/sdk/watching.py": "sdk/test_wrapping.py",
+    "agentwatch/sdk/gemini.py": "sdk/test_matrix.py",
+    "agentwatch/sdk/groq.py": "sdk/test_matrix.py",
+    "agentwatch/sdk/xai.py": "sdk/test_matrix.py",
     "agentwatch/daemon/encodings.py": "e2e/test_upstream_faults.py",
     "agentwatch/daemon/failpoints.py": "e2e/test_crash.py",
     "agentwatch/daemon/proxy.py": "e2e/test_threats_requests.py",

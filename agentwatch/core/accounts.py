@@ -20,6 +20,9 @@ PROMPT_WINDOW = 5
 #: models that a session's spending is kept by; what it spends on more is "others" (names can be
 #: made up where unknown models have a ceiling price)
 MODELS_KEPT = 100
+#: sessions that one session may be split into, and how deep
+MOST_CHILDREN = 1000
+DEEPEST = 8
 #: tokens of a session that open its door; opening it again drops the oldest
 TOKENS_PER_SESSION = 8
 
@@ -78,6 +81,12 @@ class Session(Account, kw_only=True):
     #: governance did not fully cover, by cause
     refusals: int = 0
     passes: dict[str, int] = field(default_factory=dict)
+    #: the accounts that this session is a part of, the nearest first: its calls are held there too
+    parents: tuple[str, ...] = ()
+    #: sessions that are a part of this one
+    children: int = 0
+    #: calls of it came through the daemon: a record of one that was made elsewhere is of those
+    proxied: bool = False
 
     def state_at(self, at: float) -> str:
         """The state as it is at `at`: a session whose time is up is closed."""
@@ -123,7 +132,7 @@ def month_account(budget: str, at: float) -> str:
 
 def charged_accounts(session: Session, at: float) -> tuple[str, ...]:
     """All accounts that a call of this session is charged to, the session's own first."""
-    accounts = [session.id]
+    accounts = [session.id, *session.parents]
     if session.project:
         accounts.append(month_account(f"project:{session.project}", at))
     if session.team:

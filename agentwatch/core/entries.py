@@ -31,6 +31,8 @@ class Opened(Entry, frozen=True, tag="opened"):
     on_anomaly: str = "alert"
     #: what a part of the daemon that is down means to this session; None: as configured
     fail_open: bool | None = None
+    #: the session that this one is a part of
+    parent: str | None = None
     #: seconds since 1970 after which the session is closed; None: never
     expires_at: float | None = None
 
@@ -69,6 +71,8 @@ class Held(Entry, frozen=True, tag="held"):
     model: str = ""
     #: the output limit that was put into the request
     limit: int | None = None
+    #: the caller reaches the provider itself: the call does not come through the daemon
+    elsewhere: bool = False
 
 
 class Extended(Entry, frozen=True, tag="extended"):

@@ -6,7 +6,7 @@ The live ledger and the one that is folded from the journal are made by this cod
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from agentwatch.core import accounts as acc
@@ -82,6 +82,8 @@ class Balances:
             ids = self.holds[entry.hold].accounts
         elif isinstance(entry, (e.Settled, e.Voided)):
             ids = self.ended[entry.hold].accounts
+        elif isinstance(entry, e.Opened) and entry.parent is not None:
+            ids = tuple(map(acc.session_account, (entry.session, entry.parent)))
         elif isinstance(entry, e.CeilingSet):
             named = entry.account.startswith("session:")
             ids = (entry.account,) if named else tuple(self._months_from(entry))
@@ -108,6 +110,10 @@ class Balances:
             expires_at=entry.expires_at,
             opened_at=entry.at,
         )
+        if entry.parent is not None:
+            parent = self.session(entry.parent)
+            parent.children += 1
+            session.parents = (parent.id, *parent.parents)
         self.add_session(session)
 
     def add_session(self, session: Session) -> None:
@@ -152,13 +158,12 @@ class Balances:
     def _held(self, entry: e.Held) -> None:
         if entry.hold in self.holds or entry.hold in self.ended:
             raise LedgerError(f"hold {entry.hold} was held before")
-        session = self.session(entry.session)
-        if session.state == acc.EXHAUSTED:
-            session.state = acc.ACTIVE
-        session.iterations = entry.iteration
-        session.last_call_at = entry.at
+        self.session(entry.session)
         for account_id in entry.accounts:
-            self._open_account(account_id).held += entry.nanos
+            account = self._open_account(account_id)
+            account.held += entry.nanos
+            if isinstance(account, Session):
+                _called(account, entry)
         self.holds[entry.hold] = Hold(
             id=entry.hold,
             session=entry.session,
@@ -183,20 +188,20 @@ class Balances:
             account = self.accounts[account_id]
             account.settled += entry.nanos
             account.overdraft += max(0, entry.nanos - hold.nanos)
-        session = self.session(hold.session)
-        _count(session, entry)
-        _settle_state(session)
+            if isinstance(account, Session):
+                _count(account, entry, own=account.name == hold.session)
+                _settle_state(account)
 
     def _voided(self, entry: e.Voided) -> None:
         hold = self._end(entry.hold, 0, "void")
-        _settle_state(self.session(hold.session))
+        self._settle_states(hold.accounts)
 
     def _adjusted(self, entry: e.Adjusted) -> None:
         for account_id in entry.accounts:
             account = self._open_account(account_id)
             account.settled += entry.nanos
             account.overdraft += entry.nanos
-        _settle_state(self.session(entry.session))
+        self._settle_states(entry.accounts)
         ended = self.ended.get(entry.hold)
         if ended is not None:
             self.remember(
@@ -209,6 +214,12 @@ class Balances:
                     iteration=ended.iteration,
                 )
             )
+
+    def _settle_states(self, account_ids: Iterable[str]) -> None:
+        for account_id in account_ids:
+            account = self.accounts[account_id]
+            if isinstance(account, Session):
+                _settle_state(account)
 
     def _open_account(self, account_id: str) -> Account:
         account = self.accounts.get(account_id)
@@ -246,12 +257,22 @@ class Balances:
             self.ended.popitem(last=False)
 
 
-def _count(session: Session, entry: e.Settled) -> None:
+def _called(session: Session, entry: e.Held) -> None:
+    """One more call of this session's, or of one that is a part of it."""
+    if session.state == acc.EXHAUSTED:
+        session.state = acc.ACTIVE
+    own = session.name == entry.session
+    session.iterations = entry.iteration if own else session.iterations + 1
+    session.last_call_at = entry.at
+    session.proxied = session.proxied or not entry.elsewhere
+
+
+def _count(session: Session, entry: e.Settled, *, own: bool) -> None:
     session.input_tokens += entry.input_tokens
     session.output_tokens += entry.output_tokens
     session.longest_call_s = max(session.longest_call_s, entry.seconds)
     session.estimated += entry.basis != "usage"
-    if entry.input_tokens:
+    if entry.input_tokens and own:
         session.prompt_tokens_window.append(entry.input_tokens)
         del session.prompt_tokens_window[: -acc.PROMPT_WINDOW]
     model = entry.model or "unknown"

@@ -18,11 +18,13 @@ entry.
     settle    held        settled   Settled     never refused, never cut: the excess is overdraft
     void      held        voided    Voided
     adjust    settled     settled   Adjusted    only upwards: what is settled never falls
+    charge    -           settled   Held, Settled   of a call that was made without a hold
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
@@ -40,9 +42,26 @@ SESSION_VERBS = {
     "close": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED, acc.CLOSED}, acc.CLOSED),
 }
 
+#: states in which nothing is let through
+BARRED = frozenset({acc.KILLED, acc.PAUSED, acc.CLOSED})
+
 
 class Ledger(Balances):
     """The balances, and the verbs that move them."""
+
+    def state_at(self, session: Session, at: float) -> tuple[Session, str]:
+        """The state that bars a session's calls, and whose it is: its own, or that of a session
+        that it is a part of; else its own."""
+        for each in (session, *self.parents(session)):
+            state = each.state_at(at)
+            if state in BARRED:
+                return each, state
+        return session, session.state_at(at)
+
+    def parents(self, session: Session) -> list[Session]:
+        """The sessions that this one is a part of, the nearest first."""
+        found = (self.accounts[account_id] for account_id in session.parents)
+        return [each for each in found if isinstance(each, Session)]
 
     def purses(self, session: Session, account_ids: Iterable[str]) -> list[Purse]:
         """The accounts that bind a call of this session: with a ceiling that is enforced."""
@@ -52,10 +71,10 @@ class Ledger(Balances):
             free, room = account.free, account.room
             if free is None or room is None:
                 continue
-            if account is session:
-                if session.mode == "observe":
+            if isinstance(account, Session):
+                if account.mode == "observe":
                     continue
-                if session.mode == "soft":
+                if account.mode == "soft":
                     if room > 0:
                         continue
                     free = room = min(room, -1)
@@ -76,14 +95,20 @@ class Ledger(Balances):
         on_anomaly: str | None = None,
         fail_open: bool | None = None,
         ttl_s: float | None = None,
+        parent: str | None = None,
     ) -> list[e.AnyEntry]:
         """Open a session, or the one with this id again: then its ceiling is only ever lowered
         and its other terms only made stricter, and what it has spent stays spent.
 
-        Raises UsageError for an id, mode or name that can't be.
+        With `parent` it is a part of that session: what it holds and spends is held and spent
+        there too, so that all parts together stay within its ceiling, its project's and its team's.
+        Raises UsageError for an id, mode or name that can't be, and for another parent than it has.
         """
         _check_names(session_id, mode, project, team, on_anomaly)
         known = self.sessions.get(session_id)
+        if parent is not None:
+            above = self._parent_for(session_id, known, parent)
+            project, team = above.project or project, above.team or team
         if known is None:
             return self._do(
                 e.Opened(
@@ -95,6 +120,7 @@ class Ledger(Balances):
                     team=team,
                     on_anomaly=on_anomaly or "alert",
                     fail_open=fail_open,
+                    parent=parent,
                     expires_at=None if ttl_s is None else at + ttl_s,
                 )
             )
@@ -117,6 +143,15 @@ class Ledger(Balances):
         ):
             done += self._do(stricter)
         return done
+
+    def _parent_for(self, session_id: str, known: Session | None, parent: str) -> Session:
+        above = self.session(parent)
+        if known is not None:
+            if above.id not in known.parents:
+                raise UsageError(f"session {session_id} is there already, and no part of {parent}")
+        elif above.children >= acc.MOST_CHILDREN or len(above.parents) + 1 >= acc.DEEPEST:
+            raise UsageError(f"session {parent} can't be split into more parts, or any deeper")
+        return above
 
     def mint(self, session_id: str, sha256: str, *, at: float) -> list[e.AnyEntry]:
         """Let one more token open this session's door. Raises UnknownAccount."""
@@ -163,6 +198,7 @@ class Ledger(Balances):
         provider: str = "",
         model: str = "",
         may_wait: bool = True,
+        elsewhere: bool = False,
     ) -> tuple[Admitted | Waits | Refused, list[e.AnyEntry]]:
         """Set aside a call's worst case on all its accounts, or on none.
 
@@ -172,8 +208,8 @@ class Ledger(Balances):
         if again is not None:
             return Admitted(again.nanos, again.limit), []
         session = self.session(session_id)
-        now = session.state_at(at)
-        if now in (acc.KILLED, acc.PAUSED, acc.CLOSED):
+        _, now = self.state_at(session, at)
+        if now in BARRED:
             raise BarredError(now)
         charged = acc.charged_accounts(session, at)
         verdict = admit(quote, self.purses(session, charged), policy, may_wait=may_wait)
@@ -188,6 +224,7 @@ class Ledger(Balances):
                 provider=provider,
                 model=model,
                 limit=verdict.limit,
+                elsewhere=elsewhere,
             )
             return verdict, self._do(entry)
         if isinstance(verdict, Refused):
@@ -197,6 +234,42 @@ class Ledger(Balances):
                 return verdict, self._do(state)
         return verdict, []
 
+    def charge(
+        self,
+        session_id: str,
+        nanos: int,
+        basis: str,
+        *,
+        hold_id: str,
+        at: float,
+        provider: str = "",
+        **details: Any,
+    ) -> list[e.AnyEntry]:
+        """Charge a call that was made without a hold: it is told of when its money is gone, so it
+        is never refused, whatever the session's state. What no account had free is overdraft.
+
+        `hold_id` is the call's own: where it is known, nothing is charged. Raises UnknownAccount.
+        """
+        if hold_id in self.holds or hold_id in self.ended:
+            return []
+        session = self.session(session_id)
+        charged = acc.charged_accounts(session, at)
+        frees = [self.account(each).free for each in charged]
+        free = min((max(0, each) for each in frees if each is not None), default=nanos)
+        held = e.Held(
+            at=at,
+            hold=hold_id,
+            session=session_id,
+            accounts=charged,
+            nanos=min(nanos, free),
+            iteration=session.iterations + 1,
+            provider=provider,
+            model=str(details.get("model", "")),
+            elsewhere=True,
+        )
+        settled = e.Settled(at=at, hold=hold_id, nanos=nanos, basis=basis, **details)
+        return self._do(held) + self._do(settled)
+
     def extend(self, hold_id: str, nanos: int, *, at: float) -> tuple[bool, list[e.AnyEntry]]:
         """Set `nanos` more aside for a call that goes on; False where the money is not there or
         the session may spend no more."""
@@ -204,7 +277,7 @@ class Ledger(Balances):
         if hold is None:
             return False, []
         session = self.session(hold.session)
-        if session.state == acc.KILLED:
+        if any(each.state == acc.KILLED for each in (session, *self.parents(session))):
             return False, []
         if nanos <= 0:
             return True, []

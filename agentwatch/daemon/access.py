@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from agentwatch.core.accounts import SESSION_ID, Session
+from agentwatch.core.money import parse_usd
 from agentwatch.daemon.keys import Keys
 from agentwatch.errors import Refusal, UsageError
 from agentwatch.store.store import Store
@@ -115,11 +116,14 @@ def _session_of_key(
     if not SESSION_ID.fullmatch(named):
         raise Refusal("bad_request", "AgentWatch: x-agentwatch-session-id is no session id")
     known = store.ledger.sessions.get(named)
-    if known is not None:
+    budget = headers.get("x-agentwatch-budget-usd")
+    if known is not None and budget is None:
         return known
     try:
         session, _ = store.open_session(
             named,
+            ceiling=None if budget is None else parse_usd(budget, "x-agentwatch-budget-usd"),
+            mode=headers.get("x-agentwatch-mode") or None,
             project=headers.get("x-agentwatch-project") or None,
             team=headers.get("x-agentwatch-team") or None,
         )

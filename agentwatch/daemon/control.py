@@ -17,6 +17,7 @@ from agentwatch.daemon.control_budgets import BudgetCalls
 from agentwatch.daemon.control_sessions import SessionCalls
 from agentwatch.daemon.courier import Courier
 from agentwatch.daemon.doors import check_origin, connection_of
+from agentwatch.daemon.elsewhere import Elsewhere
 from agentwatch.daemon.fields import json_body
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.keys import Keys
@@ -72,8 +73,11 @@ class Control:
         )
         alerts = AlertCalls(governor.watch, courier)
         budgets = BudgetCalls(self._store, Preflight(governor, settings))
+        #: calls that are made elsewhere are charged through it
+        self.elsewhere = Elsewhere(governor)
         #: every row, of all parts
         self.routes = (*self._own_routes(), *sessions.routes(), *budgets.routes(), *alerts.routes())
+        self.routes += self.elsewhere.routes()
 
     def _own_routes(self) -> tuple[Route, ...]:
         return (
@@ -96,7 +100,8 @@ class Control:
             check_origin(request, port)
             return await self._answer(request, port)
         except Refusal as refusal:
-            return error_answer(refusal.status or 403, refusal.reason, refusal.message)
+            status = refusal.status or 403
+            return error_answer(status, refusal.reason, refusal.message, refusal.standing)
         except UnknownAccount as error:
             return error_answer(404, "unknown_session", str(error))
         except UnknownHold as error:

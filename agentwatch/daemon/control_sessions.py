@@ -29,6 +29,8 @@ _OPEN_FIELDS = (
     "ttl_s",
     "fail_open",
     "wrapper",
+    "parent",
+    "monthly_usd",
 )
 
 
@@ -58,7 +60,8 @@ class SessionCalls:
             row("GET", one, self.session, inside=True),
             row("PUT", rf"{one}/budget", self.set_budget, inside=True),
             row("GET", rf"{one}/events", self.events, inside=True),
-            row("POST", rf"{one}/(?P<verb>kill|pause|resume|close)", self.change_state),
+            row("POST", rf"{one}/(?P<verb>kill|pause|resume)", self.change_state),
+            row("POST", rf"{one}/(?P<verb>close)", self.close_session, inside=True),
         )
 
     async def open_session(self, asked: Asked) -> Answer:
@@ -66,7 +69,11 @@ class SessionCalls:
         body = asked.body
         check_fields(body, _OPEN_FIELDS)
         session_id = text(body, "session_id") or _new_session_id()
-        if asked.inside is not None and session_id != asked.inside.name:
+        parent = text(body, "parent")
+        monthly = money(body, "monthly_usd")
+        if asked.inside is not None and (
+            monthly is not None or asked.inside.name not in (session_id, parent)
+        ):
             raise not_from_inside()
         terms = {
             "ceiling": money(body, "budget_usd"),
@@ -76,15 +83,29 @@ class SessionCalls:
             "on_anomaly": text(body, "on_anomaly"),
             "fail_open": boolean(body, "fail_open"),
             "ttl_s": seconds(body, "ttl_s"),
+            "parent": parent,
         }
         wrapper = boolean(body, "wrapper")
         session, _ = self._store.open_session(session_id, **terms)
+        self._bound_month(session, monthly)
         token, sha256 = new_token()
         await self._store.mint(session_id, sha256)
         peer = connection_of(asked.request).peer
         if wrapper and asked.inside is None and peer is not None:
             self._wrappers.add(peer[0])
         return {**self._shape(session), "token": token}
+
+    def _bound_month(self, session: Session, ceiling: int | None) -> None:
+        """A monthly ceiling that came with a session: of its project, else its team. Like a
+        session's own it is only ever lowered so."""
+        if ceiling is None:
+            return
+        if not (session.project or session.team):
+            raise UsageError("monthly_usd is for a project's or a team's month: name one")
+        kind, name = ("project", session.project) if session.project else ("team", session.team)
+        known = self._store.ledger.monthly.get(f"{kind}:{name}")
+        if known is None or ceiling < known:
+            self._store.set_ceiling(f"{kind}:{name}", ceiling)
 
     async def sessions(self, asked: Asked) -> Answer:
         """All sessions, the newest last."""
@@ -109,8 +130,14 @@ class SessionCalls:
         await in_force(self._store.set_ceiling(session.id, ceiling))
         return self._shape(session)
 
+    async def close_session(self, asked: Asked) -> Answer:
+        """Close a session; from inside only what is a part of the own one."""
+        if asked.inside is not None and asked.names["id"] == asked.inside.name:
+            raise not_from_inside()
+        return await self.change_state(asked)
+
     async def change_state(self, asked: Asked) -> Answer:
-        """Kill, pause, resume or close."""
+        """Do to a session what the verb says."""
         session = self._named(asked)
         check_fields(asked.body, ("reason",))
         reason = text(asked.body, "reason") or "asked"
@@ -131,7 +158,8 @@ class SessionCalls:
 
     def _named(self, asked: Asked) -> Session:
         session = self._store.ledger.session(asked.names["id"])
-        if asked.inside is not None and asked.inside is not session:
+        inside = asked.inside
+        if inside is not None and inside is not session and inside.id not in session.parents:
             raise not_from_inside()
         return session
 

@@ -20,6 +20,7 @@ from agentwatch.core import entries as e
 from agentwatch.core.accounts import Session
 from agentwatch.core.admission import Admitted, Policy, Refused, Waits
 from agentwatch.core.estimate import Quote
+from agentwatch.core.ledger import BARRED
 from agentwatch.core.prices import PriceBook
 from agentwatch.daemon import failpoints, words
 from agentwatch.daemon.events import Events, event_of
@@ -141,9 +142,10 @@ class Governor:
                 del refusal, work
 
     def end_calls(self, why: str, session_id: str | None = None) -> None:
-        """End the calls that are out, of one session or all."""
+        """End the calls that are out, of one session and its parts or all."""
         for name, flights in list(self._flights.items()):
-            if session_id in (None, name):
+            parents = self.store.ledger.session(name).parents
+            if session_id in (None, name) or acc.session_account(session_id) in parents:
                 for flight in list(flights):
                     flight.end(why)
 
@@ -212,12 +214,11 @@ class Governor:
                     may_wait=may_wait,
                 )
             except BarredError as error:
+                whose, _ = self.store.ledger.state_at(session, self.store.now())
                 if error.state == acc.PAUSED and may_wait:
                     # it came before the pause, which was looked at on its arrival
-                    return Waits(session.id, 0)
-                raise Refusal(
-                    f"session_{error.state}", self._barred(session, error.state)
-                ) from None
+                    return Waits(whose.id, 0)
+                raise Refusal(f"session_{error.state}", self._barred(whose, error.state)) from None
             return verdict if isinstance(verdict, Waits) else (verdict, written)
 
         charged = acc.charged_accounts(session, self.store.now())
@@ -229,7 +230,8 @@ class Governor:
             self.store.touch(session)
             message = words.exceeded(self.store.ledger, session, verdict)
             self._tell_refusal(session, "agent_budget_exceeded", message)
-            raise Refusal("agent_budget_exceeded", message)
+            standing = words.standing(self.store.ledger, verdict)
+            raise Refusal("agent_budget_exceeded", message, standing=standing)
         return verdict, written
 
     async def _sharpened(
@@ -256,9 +258,9 @@ class Governor:
         return quote_for(call.ask, prices, auto_tier, counted + call.ask.input_overhead)
 
     def _check_state(self, session: Session) -> None:
-        state = session.state_at(self.store.now())
-        if state in (acc.KILLED, acc.PAUSED, acc.CLOSED):
-            raise Refusal(f"session_{state}", self._barred(session, state))
+        whose, state = self.store.ledger.state_at(session, self.store.now())
+        if state in BARRED:
+            raise Refusal(f"session_{state}", self._barred(whose, state))
 
     def _barred(self, session: Session, state: str) -> str:
         return words.barred(session, state, self.watch.why(session))
@@ -296,14 +298,18 @@ class Governor:
         except JournalUnavailable as error:
             if not self._fails_open(session):
                 raise Refusal("governance_unavailable", words.unavailable(error)) from error
-            self._count_pass(session, "undurable")
+            self.count_pass(session, "undurable")
 
-    def _count_pass(self, session: Session, cause: str) -> None:
+    def count_pass(self, session: Session, cause: str) -> None:
+        """Count a call that governance did not fully cover."""
         if not self.passes.get(cause):
-            logger.error("calls pass without a durable hold (%s): %s", cause, self.store.failed)
-        self.watch.undurable(session, str(self.store.failed))
+            why = self.store.failed or "see `agentwatch status`"
+            logger.error("calls pass without a durable hold (%s): %s", cause, why)
+        if cause == "undurable":
+            self.watch.undurable(session, str(self.store.failed))
         self.passes[cause] = self.passes.get(cause, 0) + 1
         session.passes[cause] = session.passes.get(cause, 0) + 1
+        self.store.touch(session)
 
     # ---- what happens meanwhile
 

@@ -38,6 +38,7 @@ from agentwatch.daemon.handover import Handover
 from agentwatch.daemon.hygiene import not_dumpable, raise_file_limit
 from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.proxy import Proxy
+from agentwatch.daemon.spooled import Spooled
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.upstream import Upstream, open_session
 from agentwatch.daemon.watch import Watch
@@ -181,6 +182,7 @@ class Daemon:
         self._tasks = tasks
         self._proxy = Proxy(governor, spoken, keys, settings)
         self._control = Control(governor, keys, settings, self.about, restart, courier)
+        self._spooled = Spooled(governor, self._control.elsewhere, settings)
         self._port = 0
         self._started_at = time.time()
         self._servers: list[asyncio.Server] = []
@@ -203,6 +205,8 @@ class Daemon:
 
     async def listen(self, port_fd: int, socket_fd: int) -> None:
         """Open the doors on sockets that listen already."""
+        # before any call: what is spent already is known first
+        await self._spooled.take_all()
         loop = asyncio.get_running_loop()
         port_socket, unix_socket = socket.socket(fileno=port_fd), socket.socket(fileno=socket_fd)
         for sock in (port_socket, unix_socket):
@@ -220,6 +224,7 @@ class Daemon:
             self._tasks.spawn(self._watch_keys(), "keys"),
             self._tasks.spawn(self._watch_prices(), "prices"),
             self._tasks.spawn(self._courier.run(self._governor.watch.told), "courier"),
+            self._tasks.spawn(self._spooled.watch(), "spool"),
         ]
 
     async def stop(self, grace_s: float) -> None:

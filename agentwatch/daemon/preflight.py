@@ -78,7 +78,7 @@ class Preflight:
             return _standing(limit, 0, 0, acc.ACTIVE, False)
         if session.ceiling is not None:
             limit = session.ceiling if limit is None else min(limit, session.ceiling)
-        state = session.state_at(self._store.now())
+        _, state = self._store.ledger.state_at(session, self._store.now())
         barred = state != acc.ACTIVE or self._is_spent(session)
         return _standing(limit, session.settled, session.held, state, barred)
 
@@ -93,7 +93,7 @@ class Preflight:
         """Set a call's worst case aside. Raises Refusal (402 where the money is not there),
         UsageError, JournalUnavailable."""
         check_fields(body, _HOLD_FIELDS)
-        ask = _ask(body)
+        ask = asked_of(body)
         prices = priced(ask, self._governor.book)
         quoted = quote_for(ask, prices, self._settings.provider(ask.provider).auto_tier)
         session_id = text(body, "session_id")
@@ -122,16 +122,23 @@ class Preflight:
             raise
 
     def _set_aside(self, session: Session, ask: Ask, quoted: Quote, hold_id: str) -> Written:
-        about = {"provider": ask.provider, "model": ask.model, "may_wait": False}
+        about = {
+            "provider": ask.provider,
+            "model": ask.model,
+            "may_wait": False,
+            "elsewhere": True,
+        }
         try:
             verdict, written = self._store.hold(session.name, quoted, _POLICY, hold_id, **about)
         except BarredError as error:
-            message = words.barred(session, error.state, self._governor.watch.why(session))
+            whose, _ = self._store.ledger.state_at(session, self._store.now())
+            message = words.barred(whose, error.state, self._governor.watch.why(whose))
             raise Refusal(f"session_{error.state}", message, status=403) from None
         if isinstance(verdict, Refused):
             self._store.touch(session)
             message = words.exceeded(self._store.ledger, session, verdict)
-            raise Refusal("agent_budget_exceeded", message, status=402)
+            standing = words.standing(self._store.ledger, verdict)
+            raise Refusal("agent_budget_exceeded", message, status=402, standing=standing)
         return written
 
     async def end(self, hold_id: str, verb: str, body: Mapping[str, Any]) -> Answer:
@@ -147,7 +154,7 @@ class Preflight:
         elif hold is None:
             outcome, written = self._store.settle(hold_id, 0, "usage")
         else:
-            outcome, written = self._settled(hold, _usage(hold.provider, body.get("usage")))
+            outcome, written = self._settled(hold, reported_usage(hold.provider, body.get("usage")))
         await written
         return self._ended(outcome)
 
@@ -197,7 +204,8 @@ class Preflight:
             self._over(outcome, Over(outcome.nanos))
 
 
-def _ask(body: Mapping[str, Any]) -> Ask:
+def asked_of(body: Mapping[str, Any]) -> Ask:
+    """The call that a caller wants to make. Raises UsageError."""
     provider, model = text(body, "provider"), text(body, "model")
     if provider not in _USAGE_READERS:
         raise UsageError(f"provider must be one of: {', '.join(_USAGE_READERS)}")
@@ -218,7 +226,8 @@ def _ask(body: Mapping[str, Any]) -> Ask:
     )
 
 
-def _usage(provider: str, told: object) -> Usage | None:
+def reported_usage(provider: str, told: object) -> Usage | None:
+    """What the provider's own usage object says; None: nothing was told. Raises UsageError."""
     if told is None:
         return None
     usage = _USAGE_READERS[provider](msgspec.json.encode(told))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from agentwatch.core.money import usd_text
 from agentwatch.daemon.access import identify
 from agentwatch.daemon.doors import check_origin, connection_of, read_body
 from agentwatch.daemon.governor import Call, Governor
@@ -84,7 +85,7 @@ class Proxy:
         except Refusal as refusal:
             if session is not None:
                 self._governor.refused(session, refusal)
-            return _refused(dialect, refusal)
+            return _refused(dialect, refusal, session.name if session else None)
         except asyncio.CancelledError:
             # the call's own task was ended, as its client has gone
             if not client.is_gone:
@@ -155,11 +156,17 @@ def _as_read(headers: CIMultiDictProxy[str], body: bytes, content_type: str) -> 
     return told
 
 
-def _refused(dialect: Dialect, refusal: Refusal) -> web.Response:
+def _refused(dialect: Dialect, refusal: Refusal, session_id: str | None) -> web.Response:
     # what was asked for is repeated in some messages, and may hold a key
     message = scrub(refusal.message)
     status, body = dialect.refusal(refusal.reason, message, refusal.status)
-    answer = web.Response(status=status, body=body, headers=refusal_headers(refusal.reason))
+    headers = refusal_headers(refusal.reason)
+    if session_id is not None:
+        headers["x-agentwatch-session-id"] = session_id
+    if refusal.standing is not None:
+        spent, limit = map(usd_text, refusal.standing)
+        headers |= {"x-agentwatch-spent-usd": spent, "x-agentwatch-limit-usd": limit}
+    answer = web.Response(status=status, body=body, headers=headers)
     if status in (408, 413, 415, 417, 426) or refusal.reason == "unknown_credential":
         # what is left of the body is not waited for
         answer.force_close()

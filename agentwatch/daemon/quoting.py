@@ -16,9 +16,10 @@ from agentwatch.core.prices import (
     reachable_tiers,
     worst_rates,
 )
+from agentwatch.core.seen import Readings
 from agentwatch.core.usage import Usage
 from agentwatch.errors import Refusal
-from agentwatch.wire.dialect import Ask, Meter
+from agentwatch.wire.dialect import Ask
 
 #: a report of more tokens than any model can handle in one call is no report
 ABSURD_TOKENS = 50_000_000
@@ -129,7 +130,7 @@ def _most_output(prices: tuple[ModelPrice, ...]) -> int | None:
 
 
 def charge(
-    ask: Ask, quoted: Quote, held: int, meter: Meter, book: PriceBook, seconds: float = 0.0
+    ask: Ask, quoted: Quote, held: int, meter: Readings, book: PriceBook, seconds: float = 0.0
 ) -> Charge:
     """What an answer that was read to its end, or as far as it came, cost.
 
@@ -163,7 +164,7 @@ def _half_told(
     ask: Ask,
     quoted: Quote,
     held: int,
-    meter: Meter,
+    meter: Readings,
     book: PriceBook,
     seconds: float,
 ) -> Charge:
@@ -186,7 +187,7 @@ def _totals(usage: Usage) -> tuple[int, int]:
     return sum(map(billed_input, all_of_it)), sum(each.output_tokens for each in all_of_it)
 
 
-def _is_absurd(usage: Usage, meter: Meter) -> bool:
+def _is_absurd(usage: Usage, meter: Readings) -> bool:
     """More than any model can handle; or no input at all, which only a call that failed can
     have had, or one that is billed by the piece."""
     read, made = _totals(usage)
@@ -198,7 +199,9 @@ def _tail(of: Charge) -> tuple[str, str, int, int, str]:
     return of.basis, of.model, of.input_tokens, of.output_tokens, of.reason
 
 
-def _cost(price: ModelPrice, usage: Usage, ask: Ask, meter: Meter, book: PriceBook) -> int | None:
+def _cost(
+    price: ModelPrice, usage: Usage, ask: Ask, meter: Readings, book: PriceBook
+) -> int | None:
     """By the tier that answered; where it does not say, the dearer of the asked and default.
     None where some part of it has no price."""
     asked = ask.service_tier if ask.service_tier not in (None, "auto") else None
@@ -226,7 +229,7 @@ def _share_cost(price: ModelPrice | None, usage: Usage, tier: str) -> int:
 
 
 def _estimated(
-    ask: Ask, quoted: Quote, held: int, meter: Meter, reason: str, seconds: float
+    ask: Ask, quoted: Quote, held: int, meter: Readings, reason: str, seconds: float
 ) -> Charge:
     output, certain = 0, 0
     if ask.has_output:

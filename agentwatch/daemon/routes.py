@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from agentwatch.core.accounts import Session
+from agentwatch.core.money import to_usd
 from agentwatch.daemon.log import scrub
 from agentwatch.errors import JournalUnavailable, Refusal
 from agentwatch.store.store import Written
@@ -116,7 +117,12 @@ def json_answer(status: int, answer: Answer) -> web.Response:
     )
 
 
-def error_answer(status: int, code: str, message: str) -> web.Response:
-    """An error in the shape of the control path."""
+def error_answer(
+    status: int, code: str, message: str, standing: tuple[int, int] | None = None
+) -> web.Response:
+    """An error in the shape of the control path; `standing` as Refusal has it."""
     # a path or a field's name is repeated in some messages, and may hold a key
-    return json_answer(status, {"error": {"message": scrub(message), "code": code}})
+    error: Answer = {"message": scrub(message), "code": code}
+    if standing is not None:
+        error |= {"spent_usd": to_usd(standing[0]), "limit_usd": to_usd(standing[1])}
+    return json_answer(status, {"error": error})

@@ -26,6 +26,7 @@ def session_shape(session: Session, at: float, alerts: Alerts | None = None) -> 
         "session_id": session.name,
         "state": session.state_at(at),
         "mode": session.mode,
+        "parent": session.parents[0].removeprefix("session:") if session.parents else None,
         "project": session.project,
         "team": session.team,
         "on_anomaly": session.on_anomaly,

@@ -28,6 +28,12 @@ def exceeded(ledger: Ledger, session: Session, verdict: Refused) -> str:
     )
 
 
+def standing(ledger: Ledger, verdict: Refused) -> tuple[int, int]:
+    """What is spent of which ceiling, in nanos, of the account that has no money."""
+    account = ledger.account(verdict.account)
+    return account.settled, account.ceiling or 0
+
+
 def barred(session: Session, state: str, why: str = "") -> str:
     """Why a session's state (killed, paused or closed) lets nothing through. `why`: what it was
     done for, where the daemon did it itself."""

@@ -1,1 +1,16 @@
-"""The Python SDK's clients."""
+"""The Python SDK: the providers' own clients, governed.
+
+A watched client is the provider's client with another way out. Its HTTP client is given a transport
+of ours, which asks the daemon and the provider over the daemon's Unix socket in one trip; nothing
+else of it is touched, so every method that it has, or will have, is governed.
+
+    terms       what a caller asked for: session, ceiling, fail-open
+    door        one daemon's address: hand-written HTTP, and whether anybody answers
+    session     the account that calls are charged to, and whether one may go, and which way
+    route       a provider's request as the daemon takes it
+    denial      a refusal, as an answer and as a typed error
+    transport   the two drivers, sync and async, over all of that
+    straight    a call that goes to the provider itself while the daemon is away
+    spool       what such calls cost, on disk, until the daemon takes it in
+    watching    a client becomes a watched one; `wrap` and the classes do it
+"""

@@ -180,6 +180,17 @@ class Store:
         outcome, done = self.ledger.adjust(hold_id, nanos, evidence, at=self._clock())
         return outcome, self._commit(done)
 
+    def charge(self, session_id: str, nanos: int, basis: str, **details: Any) -> Written | None:
+        """Charge a call that was made without a hold, once: None where it has been before.
+
+        Raises UnknownAccount.
+        """
+        hold_id = str(details["hold_id"])
+        if hold_id not in self.ledger.ended and self._journal.about(hold_id):
+            return None
+        done = self.ledger.charge(session_id, nanos, basis, at=self._clock(), **details)
+        return self._commit(done) if done else None
+
     def touch(self, account: Account) -> None:
         """Write a statistic that is kept beside the journal, when there is time."""
         self._queued.accounts[account.id] = account

@@ -29,11 +29,13 @@ def test_nothing_that_changes_anything_is_done_by_get(routes: tuple[Route, ...])
             "open_session",
             "set_budget",
             "change_state",
+            "close_session",
             "set_monthly",
             "hold",
             "end_hold",
             "acknowledge",
             "test",
+            "ingest",
         }
         assert changes == (route.method != "GET"), route.path.pattern
 
@@ -42,7 +44,7 @@ def test_what_needs_no_authority_is_all_that_the_port_serves(
     routes: tuple[Route, ...],
 ) -> None:
     served = {route.do.__name__: route.anybody for route in routes if route.port}
-    assert served == {"healthz": True, "budget_check": False}
+    assert served == {"healthz": True, "budget_check": False, "ingest": False}
 
 
 def test_from_inside_it_is_its_own_session_or_nothing_secret(
@@ -50,4 +52,5 @@ def test_from_inside_it_is_its_own_session_or_nothing_secret(
 ) -> None:
     allowed = {route.do.__name__ for route in routes if route.inside}
     own = {"open_session", "session", "set_budget", "events", "budget_check"}
+    own.add("close_session")  # of a part of it
     assert allowed == own | {"healthz", "status"}

@@ -1,0 +1,193 @@
+"""Takes in what the SDK kept on disk of calls that went out while no daemon was there.
+
+A file is one call; its id is the call's id in the ledger, so that it is charged once, however often
+the file is read. It is removed once the charge is written down. What can't be read is set aside in
+`rejected`, and told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from agentwatch.core.accounts import Session
+from agentwatch.core.estimate import Quote
+from agentwatch.core.money import parse_usd
+from agentwatch.core.seen import Seen
+from agentwatch.daemon.elsewhere import Bill, Elsewhere
+from agentwatch.daemon.governor import Governor
+from agentwatch.daemon.preflight import asked_of, reported_usage
+from agentwatch.daemon.quoting import Charge, charge, priced, quote_for
+from agentwatch.errors import JournalUnavailable, LedgerError, Refusal, UsageError
+from agentwatch.settings import Settings
+from agentwatch.wire.dialect import Ask
+
+logger = logging.getLogger(__name__)
+
+#: the folder is looked at so often
+EVERY_S = 1.0
+#: a call whose process can't be asked about any more is over after so long
+OVER_AFTER_S = 3600.0
+_LONGEST_BYTES = 262_144
+#: why these calls were not held for
+CAUSE = "daemon_away"
+
+
+class Kept(Struct, forbid_unknown_fields=True):
+    """One file: a call that went out (`ask`), and what was seen of its answer. `seen` is absent
+    until it is over, and empty where nothing could be read."""
+
+    version: int
+    id: str
+    at: float
+    pid: int
+    session_id: str
+    terms: dict[str, Any]
+    ask: dict[str, Any]
+    seen: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+
+class Spooled:
+    """The folder of this home."""
+
+    def __init__(self, governor: Governor, elsewhere: Elsewhere, settings: Settings) -> None:
+        self._governor = governor
+        self._store = governor.store
+        self._elsewhere = elsewhere
+        self._settings = settings
+        self._folder = settings.paths.spool
+
+    async def watch(self) -> None:
+        """Take in what comes, for good."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.take_all()
+
+    async def take_all(self) -> None:
+        """Take in what is there. A file that can't be is left, or set aside; none stops others."""
+        for path in await asyncio.to_thread(_listed, self._folder):
+            try:
+                kept = await asyncio.to_thread(_read, path)
+                if kept is not None and await self._take(kept):
+                    await asyncio.to_thread(path.unlink, missing_ok=True)
+            except JournalUnavailable:
+                return
+            except (LedgerError, Refusal, UsageError, msgspec.MsgspecError, OSError) as error:
+                logger.error("%s can't be taken in, and is set aside: %s", path.name, error)
+                await asyncio.to_thread(_set_aside, path)
+
+    async def _take(self, kept: Kept) -> bool:
+        """Charge one call; True once that is written down for good."""
+        if kept.seen is None and _goes_on(kept, self._store.now()):
+            return False
+        session = self._session(kept)
+        bill = self._bill(kept)
+        written = self._elsewhere.charge(session, bill, kept.id, CAUSE)
+        if written is not None:
+            await written
+        return self._store.failed is None
+
+    def _session(self, kept: Kept) -> Session:
+        known = self._store.ledger.sessions.get(kept.session_id)
+        if known is not None:
+            return known
+        terms = kept.terms
+        parent = terms.get("parent")
+        session, _ = self._store.open_session(
+            kept.session_id,
+            ceiling=None if "budget_usd" not in terms else parse_usd(terms["budget_usd"]),
+            mode=terms.get("mode"),
+            project=terms.get("project"),
+            team=terms.get("team"),
+            parent=parent if parent in self._store.ledger.sessions else None,
+        )
+        return session
+
+    def _bill(self, kept: Kept) -> Bill:
+        wanted = kept.ask.get("wanted")
+        ask = msgspec.convert(kept.ask, Ask) if wanted is None else asked_of(wanted)
+        book = self._governor.book
+        try:
+            price = priced(ask, book)
+            quoted = quote_for(ask, price, self._settings.provider(ask.provider).auto_tier)
+        except Refusal as refusal:
+            logger.error("a call of %s passed, and has no price: %s", kept.session_id, refusal)
+            return Bill(
+                provider=ask.provider, model=ask.model, nanos=0, basis="estimate", reason="unpriced"
+            )
+        found = self._charge(kept, ask, quoted)
+        return Bill(
+            provider=ask.provider,
+            model=found.model,
+            nanos=found.nanos,
+            basis=found.basis,
+            input_tokens=found.input_tokens,
+            output_tokens=found.output_tokens,
+            reason=found.reason,
+        )
+
+    def _charge(self, kept: Kept, ask: Ask, quoted: Quote) -> Charge:
+        most = quoted.whole
+        if most is None:
+            most = quoted.worst(self._settings.enforcement.useful_output_tokens)
+        seen = kept.seen or {}
+        if "told" in seen and seen["told"] is not None:
+            usage = reported_usage(ask.provider, seen["told"])
+            seen = {"usage": msgspec.to_builtins(usage), "complete": True}
+        if not seen or "told" in seen:
+            why = "nobody told how the call ended"
+            return Charge(most, "estimate", ask.model, ask.input_bound, 0, why)
+        readings = msgspec.convert(seen, Seen)
+        return charge(ask, quoted, most, readings, self._governor.book, max(0.0, kept.seconds))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".json")
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> Kept | None:
+    """One file of this user's; None where it has gone meanwhile. Raises what take_all catches."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise UsageError("it is no file of this user's")
+        data = file.read(_LONGEST_BYTES + 1)
+    kept = msgspec.json.decode(data, type=Kept)
+    if kept.version != 1 or path.stem != kept.id or not kept.id.isalnum() or len(kept.id) > 64:
+        raise UsageError("it is of another version, or another call's")
+    return kept
+
+
+def _set_aside(path: Path) -> None:
+    folder = path.parent / "rejected"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path.replace(folder / path.name)
+
+
+def _goes_on(kept: Kept, now: float) -> bool:
+    """Whether the process that made the call may still be reading its answer."""
+    if now - kept.at > OVER_AFTER_S:
+        return False
+    try:
+        os.kill(kept.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return time.time() >= kept.at

@@ -1,0 +1,31 @@
+"""Anthropic's clients, watched."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import anthropic
+
+from agentwatch.sdk.watching import Watched, set_no_key
+
+
+def _has_key() -> bool:
+    return any(os.environ.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))
+
+
+class _WatchedAnthropic(Watched):
+    _agentwatch_provider = "anthropic"
+
+    @classmethod
+    def _agentwatch_credential(cls, arguments: dict[str, Any]) -> None:
+        if not any(arguments.get(name) for name in ("auth_token", "credentials", "profile")):
+            set_no_key(arguments, _has_key)
+
+
+class WatchedAnthropic(_WatchedAnthropic, anthropic.Anthropic):
+    """`anthropic.Anthropic`, every call of which is held to a ceiling: see WatchedOpenAI."""
+
+
+class AsyncWatchedAnthropic(_WatchedAnthropic, anthropic.AsyncAnthropic):
+    """`anthropic.AsyncAnthropic`, watched: see WatchedOpenAI."""

@@ -1,0 +1,26 @@
+"""Groq's clients, watched."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import groq
+
+from agentwatch.sdk.watching import Watched, set_no_key
+
+
+class _WatchedGroq(Watched):
+    _agentwatch_provider = "groq"
+
+    @classmethod
+    def _agentwatch_credential(cls, arguments: dict[str, Any]) -> None:
+        set_no_key(arguments, lambda: bool(os.environ.get("GROQ_API_KEY")))
+
+
+class WatchedGroq(_WatchedGroq, groq.Groq):
+    """`groq.Groq`, every call of which is held to a ceiling: see WatchedOpenAI."""
+
+
+class AsyncWatchedGroq(_WatchedGroq, groq.AsyncGroq):
+    """`groq.AsyncGroq`, watched: see WatchedOpenAI."""

@@ -1,0 +1,162 @@
+"""Money for calls that the caller makes itself: held before, settled or given back afterwards.
+
+    with session.hold("openai", "gpt-4o", max_output_tokens=500) as hold:
+        answer = my_gateway(...)
+        hold.settle(answer.usage)
+
+A hold of which nothing was told is settled in full: its call was, or may have been, sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
+from agentwatch.sdk.denial import EXCEEDED, KILLED, Denial
+from agentwatch.sdk.spool import Spool
+
+if TYPE_CHECKING:
+    from agentwatch.sdk.session import Session
+
+
+class Wanted(NamedTuple):
+    """A call that is to be held for. Tokens; None: not known, taken at its worst."""
+
+    provider: str
+    model: str
+    input_tokens: int | None = None
+    max_output_tokens: int | None = None
+
+
+class Hold:
+    """One call's money, from `with` to its end. Amounts in USD."""
+
+    def __init__(self, session: Session, wanted: Wanted) -> None:
+        self._session = session
+        self._wanted = wanted
+        self._spool: Spool | None = None
+        self._ended = False
+        #: None: the daemon was away, and the call goes ungoverned
+        self.id: str | None = None
+        self.held_usd = 0.0
+        self.iteration = 0
+
+    def __enter__(self) -> Hold:
+        verdict = self._session.admit(can_go_alone=True)
+        if isinstance(verdict, Denial):
+            raise _error(verdict)
+        if not hasattr(verdict, "way"):
+            self._spool = Spool.of(self._session.terms)
+            return self
+        wanted = {key: value for key, value in self._wanted._asdict().items() if value is not None}
+        told = self._asked("", {"session_id": self._session.id, **wanted})
+        self.id, self.held_usd = str(told["hold_id"]), float(told["held_usd"])
+        self.iteration = int(told["iteration"])
+        return self
+
+    def settle(self, usage: Any = None) -> None:
+        """The call is over, and used this: the object that the provider reported. None: it told
+        none, and the whole hold is charged."""
+        self._end("settle", {} if usage is None else {"usage": plain(usage)})
+
+    def void(self) -> None:
+        """Nothing was sent: give the money back."""
+        self._end("void", {})
+
+    def _end(self, verb: str, body: dict[str, Any]) -> None:
+        if self._ended:
+            return
+        if self._spool is not None:
+            self._keep(verb, body)
+        elif self.id is not None:
+            self._asked(f"/{self.id}/{verb}", body)
+        else:
+            raise UsageError("a hold is ended inside of its `with`")
+        self._ended = True
+
+    def _keep(self, verb: str, body: dict[str, Any]) -> None:
+        assert self._spool is not None
+        if verb == "settle":
+            self._spool.held_elsewhere(self._session, self._wanted._asdict(), body.get("usage"))
+
+    def _asked(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        session = self._session
+        said = session.door.ask("POST", "/v1/holds" + path, body, session.credential)
+        if said.status >= 300:
+            raise _refused(said.status, said.body, session.id)
+        return said.body
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # where the daemon has gone meanwhile, it settles the hold in full by itself
+        with contextlib.suppress(DaemonUnavailable):
+            self._end("settle", {})
+
+
+class AsyncHold:
+    """The same for `async with`: the loop goes on while the daemon is asked."""
+
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+
+    @property
+    def id(self) -> str | None:
+        """The hold's id; None: the daemon was away, and the call goes ungoverned."""
+        return self._hold.id
+
+    @property
+    def held_usd(self) -> float:
+        """What is held."""
+        return self._hold.held_usd
+
+    async def __aenter__(self) -> AsyncHold:
+        await asyncio.to_thread(self._hold.__enter__)
+        return self
+
+    async def settle(self, usage: Any = None) -> None:
+        """See Hold.settle."""
+        await asyncio.to_thread(self._hold.settle, usage)
+
+    async def void(self) -> None:
+        """See Hold.void."""
+        await asyncio.to_thread(self._hold.void)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self._hold.__exit__, kind, error, trace)
+
+
+def plain(usage: Any) -> Any:
+    """A provider's usage object as the JSON that it came as."""
+    for name in ("model_dump", "to_dict", "_asdict"):
+        made = getattr(usage, name, None)
+        if callable(made):
+            told = made()
+            return {key: value for key, value in told.items() if value is not None}
+    return usage
+
+
+def _refused(status: int, body: dict[str, Any], session_id: str) -> AgentWatchError:
+    error = body.get("error")
+    told = error if isinstance(error, dict) else {}
+    message = str(told.get("message") or f"the daemon answered {status}")
+    reason = str(told.get("code") or "")
+    if reason in (EXCEEDED, KILLED):
+        spent, limit = (float(told.get(name) or 0.0) for name in ("spent_usd", "limit_usd"))
+        return _error(Denial(reason, message, session_id, spent, limit))
+    return DaemonUnavailable(message) if status >= 500 else AgentWatchError(message)
+
+
+def _error(denial: Denial) -> AgentWatchError:
+    return denial.error() or AgentWatchError(denial.message)

@@ -1,0 +1,381 @@
+"""The two drivers, sync and async, by which a watched client's requests travel.
+
+Both do the same in the same order: look where the request leads, ask the session which way it may
+go, carry it there, and look at what comes back. What they decide by has no I/O and stands above
+them. `lib` is httpx or httpx2, whichever the client is made of: an HTTP client of one does not take
+the other's answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeVar
+
+from agentwatch.sdk.denial import Denial, LastEvent, denial_of
+from agentwatch.sdk.door import Door
+from agentwatch.sdk.route import SLOTS, daemon_headers, daemon_path
+from agentwatch.sdk.session import Session, Straight, Through
+from agentwatch.sdk.straight import Alone, Tap, prepare
+
+T = TypeVar("T")
+
+#: the key of a client that has none of its own: the daemon has it
+NO_KEY = "no-key-here-the-daemon-has-it"
+#: the base URL of the client that made a request, kept with it
+BASE = "agentwatch_base"
+_OURS = ("aws_", "awk_")
+_EVENT_STREAM = "text/event-stream"
+
+
+class Gate:
+    """What a client's requests go by; its copies share it."""
+
+    def __init__(self, provider: str, session: Session, base: str, *, raises: bool = False) -> None:
+        self.provider = provider
+        self.session = session
+        self.base = base
+        #: this SDK hands on what a transport raises, and reads no refusal of its own out of answers
+        self.raises = raises
+
+    def path(self, request: Any) -> str | Denial:
+        """The request's path at the daemon."""
+        base = request.extensions.get(BASE) or self.base
+        path = daemon_path(self.provider, base, str(request.url))
+        if path is not None:
+            return path
+        return Denial(
+            "path_not_governed",
+            f"AgentWatch: this client is governed at {base} only, and was asked for another "
+            "server: use a client of its own for it",
+            self.session.id,
+        )
+
+    def answer(self, lib: ModuleType, denial: Denial) -> Any:
+        """A refusal as the answer that the provider's SDK makes an error of."""
+        error = denial.error()
+        if self.raises and error is not None:
+            raise error
+        return lib.Response(denial.status, headers=denial.headers, content=denial.content)
+
+
+def own_key(request: Any) -> bool:
+    """Whether the request carries a key that the provider itself takes."""
+    for slot in SLOTS:
+        value = request.headers.get(slot, "").removeprefix("Bearer ").strip()
+        if value:
+            return value != NO_KEY and not value.startswith(_OURS)
+    return False
+
+
+def _for_daemon(lib: ModuleType, request: Any, path: str, through: Through) -> Any:
+    address = through.door.address
+    host = "agentwatch" if isinstance(address, str) else "{}:{}".format(*address)
+    return lib.Request(
+        request.method,
+        f"http://{host}{path}",
+        headers=daemon_headers(request.headers.raw, through.way, host),
+        stream=request.stream,
+        extensions=request.extensions,
+    )
+
+
+def _for_provider(lib: ModuleType, request: Any, alone: Alone) -> Any:
+    dropped = ("content-length", "transfer-encoding", "accept-encoding", "content-encoding")
+    headers = [
+        (name, value)
+        for name, value in request.headers.raw
+        if name.lower().decode("latin-1") not in dropped
+    ]
+    headers.append((b"accept-encoding", b"identity"))
+    content = alone.body if request.method != "GET" else None
+    return lib.Request(
+        request.method, request.url, headers=headers, content=content, extensions=request.extensions
+    )
+
+
+def _is_stream(response: Any) -> bool:
+    return str(response.headers.get("content-type", "")).startswith(_EVENT_STREAM)
+
+
+class _Transport:
+    """What both have in common: whose requests, and the client that they go by else."""
+
+    def __init__(self, lib: ModuleType, gate: Gate, own: Any) -> None:
+        self.lib = lib
+        self.gate = gate
+        #: the HTTP client as it was, by which calls go straight to the provider
+        self.own = own
+
+    def _straight(self, request: Any) -> Any:
+        return self.own._transport_for_url(request.url)
+
+
+class GovernedTransport(_Transport):
+    """Carries a sync client's requests."""
+
+    def __init__(self, lib: ModuleType, gate: Gate, own: Any) -> None:
+        super().__init__(lib, gate, own)
+        self._pools: dict[tuple[int, Any], Any] = {}
+        self._lock = threading.Lock()
+
+    def handle_request(self, request: Any) -> Any:
+        """One request, there and back."""
+        path = self.gate.path(request)
+        if isinstance(path, Denial):
+            return self.gate.answer(self.lib, path)
+        verdict = self.gate.session.admit(can_go_alone=own_key(request))
+        if isinstance(verdict, Denial):
+            return self.gate.answer(self.lib, verdict)
+        if isinstance(verdict, Straight):
+            return self._alone(request, path)
+        sent = _for_daemon(self.lib, request, path, verdict)
+        return self._received(self._pool(verdict.door).handle_request(sent))
+
+    def _received(self, response: Any) -> Any:
+        session = self.gate.session
+        if "x-agentwatch-denied" in response.headers:
+            denial = denial_of(response.status_code, response.headers, response.read())
+            assert denial is not None
+            session.heard(denial)
+            return self.gate.answer(self.lib, denial) if self.gate.raises else response
+        session.heard(None)
+        if _is_stream(response):
+            response.stream = _stream_class(self.lib, Ending)(response.stream, session)
+        return response
+
+    def _alone(self, request: Any, path: str) -> Any:
+        body = request.read()
+        alone = prepare(self.gate.session, request.method, path, request.headers, body)
+        if isinstance(alone, Denial):
+            return self.gate.answer(self.lib, alone)
+        sent = _for_provider(self.lib, request, alone)
+        try:
+            response = self._straight(request).handle_request(sent)
+        except (self.lib.ConnectError, self.lib.ConnectTimeout):
+            alone.never_sent()
+            raise
+        tap = alone.answered(response.status_code, response.headers)
+        if tap is not None:
+            response.stream = _stream_class(self.lib, Tapped)(response.stream, tap)
+        return response
+
+    def _pool(self, door: Door) -> Any:
+        """Connections to the daemon; a fork's are its own."""
+        key = (os.getpid(), door.address)
+        pool = self._pools.get(key)
+        if pool is None:
+            with self._lock:
+                pool = self._pools.setdefault(key, self._new_pool(door))
+        return pool
+
+    def _new_pool(self, door: Door) -> Any:
+        address = door.address
+        options = {"uds": address} if isinstance(address, str) else {}
+        limits = self.lib.Limits(max_connections=1000, max_keepalive_connections=100)
+        return self.lib.HTTPTransport(limits=limits, trust_env=False, **options)
+
+    def close(self) -> None:
+        """Close the connections to the daemon, and the client as it was."""
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+        self.own.close()
+
+    def __enter__(self) -> GovernedTransport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncGovernedTransport(_Transport):
+    """Carries an async client's requests. Each event loop has connections of its own."""
+
+    def __init__(self, lib: ModuleType, gate: Gate, own: Any) -> None:
+        super().__init__(lib, gate, own)
+        self._loops: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """One request, there and back."""
+        path = self.gate.path(request)
+        if isinstance(path, Denial):
+            return self.gate.answer(self.lib, path)
+        verdict = await self._admitted(request)
+        if isinstance(verdict, Denial):
+            return self.gate.answer(self.lib, verdict)
+        if isinstance(verdict, Straight):
+            return await self._alone(request, path)
+        sent = _for_daemon(self.lib, request, path, verdict)
+        return await self._received(await self._pool(verdict.door).handle_async_request(sent))
+
+    async def _admitted(self, request: Any) -> Through | Straight | Denial:
+        session, alone = self.gate.session, own_key(request)
+        if session.is_ready:
+            return session.admit(can_go_alone=alone)
+        return await _elsewhere(lambda: session.admit(can_go_alone=alone))
+
+    async def _received(self, response: Any) -> Any:
+        session = self.gate.session
+        if "x-agentwatch-denied" in response.headers:
+            denial = denial_of(response.status_code, response.headers, await response.aread())
+            assert denial is not None
+            session.heard(denial)
+            return self.gate.answer(self.lib, denial) if self.gate.raises else response
+        session.heard(None)
+        if _is_stream(response):
+            response.stream = _stream_class(self.lib, AsyncEnding)(response.stream, session)
+        return response
+
+    async def _alone(self, request: Any, path: str) -> Any:
+        body = await request.aread()
+        session, method, headers = self.gate.session, request.method, request.headers
+        alone = await _elsewhere(lambda: prepare(session, method, path, headers, body))
+        if isinstance(alone, Denial):
+            return self.gate.answer(self.lib, alone)
+        sent = _for_provider(self.lib, request, alone)
+        try:
+            response = await self._straight(request).handle_async_request(sent)
+        except (self.lib.ConnectError, self.lib.ConnectTimeout):
+            await _elsewhere(alone.never_sent)
+            raise
+        tap = alone.answered(response.status_code, response.headers)
+        if tap is not None:
+            response.stream = _stream_class(self.lib, AsyncTapped)(response.stream, tap)
+        return response
+
+    def _pool(self, door: Door) -> Any:
+        loop = asyncio.get_running_loop()
+        pools = self._loops.setdefault(loop, {})
+        key = (os.getpid(), door.address)
+        if key not in pools:
+            address = door.address
+            options = {"uds": address} if isinstance(address, str) else {}
+            limits = self.lib.Limits(max_connections=1000, max_keepalive_connections=100)
+            pools[key] = self.lib.AsyncHTTPTransport(limits=limits, trust_env=False, **options)
+        return pools[key]
+
+    async def aclose(self) -> None:
+        """Close this loop's connections to the daemon, and the client as it was."""
+        for pool in self._loops.pop(asyncio.get_running_loop(), {}).values():
+            await pool.aclose()
+        await self.own.aclose()
+
+    async def __aenter__(self) -> AsyncGovernedTransport:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+async def _elsewhere(do: Callable[[], T]) -> T:
+    """In a thread, as the daemon or a disk is waited for."""
+    return await asyncio.to_thread(do)
+
+
+# ---- answers
+
+
+@cache
+def _stream_class(lib: ModuleType, kind: type) -> Any:
+    """The stream as a class of `lib`, which asks for its own."""
+    base = lib.AsyncByteStream if hasattr(kind, "__aiter__") else lib.SyncByteStream
+    return type(kind.__name__, (kind, base), {})
+
+
+class Ending:
+    """An answer's events, up to the one by which the daemon ends them; there it raises ours."""
+
+    def __init__(self, stream: Any, session: Session) -> None:
+        self._stream = stream
+        self._session = session
+        self._last = LastEvent()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            end = self._last.feed(chunk)
+            if end is None:
+                yield chunk
+                continue
+            before, reason, message = end
+            if before:
+                yield before
+            error = self._session.ended_by(reason, message).error()
+            if error is not None:
+                raise error
+            yield chunk[len(before) :]
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class AsyncEnding:
+    """The same for async clients."""
+
+    def __init__(self, stream: Any, session: Session) -> None:
+        self._stream = stream
+        self._session = session
+        self._last = LastEvent()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            end = self._last.feed(chunk)
+            if end is None:
+                yield chunk
+                continue
+            before, reason, message = end
+            if before:
+                yield before
+            denial = await _elsewhere(lambda: self._session.ended_by(reason, message))  # noqa: B023
+            error = denial.error()
+            if error is not None:
+                raise error
+            yield chunk[len(before) :]
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Tapped:
+    """An answer that came straight from the provider, metered."""
+
+    def __init__(self, stream: Any, tap: Tap) -> None:
+        self._stream = stream
+        self._tap = tap
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            if out := self._tap.feed(chunk):
+                yield out
+        if rest := self._tap.close():
+            yield rest
+
+    def close(self) -> None:
+        self._tap.close()
+        self._stream.close()
+
+
+class AsyncTapped:
+    """The same for async clients."""
+
+    def __init__(self, stream: Any, tap: Tap) -> None:
+        self._stream = stream
+        self._tap = tap
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            if out := self._tap.feed(chunk):
+                yield out
+        if rest := await _elsewhere(self._tap.close):
+            yield rest
+
+    async def aclose(self) -> None:
+        try:
+            await _elsewhere(self._tap.close)
+        finally:
+            await self._stream.aclose()

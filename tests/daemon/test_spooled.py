@@ -1,0 +1,221 @@
+"""What the SDK kept on disk is taken in: once, whoever wrote it, whatever is in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from workbench import BrokenJournal, Keys, book, settings
+
+from agentwatch.core.seen import Seen
+from agentwatch.core.usage import Usage
+from agentwatch.daemon.elsewhere import Elsewhere
+from agentwatch.daemon.events import Events
+from agentwatch.daemon.governor import Governor
+from agentwatch.daemon.spooled import Spooled
+from agentwatch.daemon.tasks import Tasks
+from agentwatch.daemon.watch import Watch
+from agentwatch.sdk.straight import _kept
+from agentwatch.settings import Settings
+from agentwatch.store.alerts import AlertStore
+from agentwatch.store.store import Store
+from agentwatch.wire.openai import OpenAI
+
+BODY = b'{"model":"gpt-4o","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}'
+#: 1000 in and 200 out of gpt-4o
+NANOS = 1000 * 2_500 + 200 * 10_000
+
+
+@pytest.fixture
+async def journal() -> BrokenJournal:
+    return BrokenJournal()
+
+
+@pytest.fixture
+async def store(journal: BrokenJournal) -> Store:
+    made = Store(journal)
+    await made.open()
+    return made
+
+
+@pytest.fixture
+def spooled(store: Store, home: Path) -> Spooled:
+    told = settings(home=str(home))
+    governor = governor_of(store, told)
+    (home / "spool").mkdir()
+    return Spooled(governor, Elsewhere(governor), told)
+
+
+def governor_of(store: Store, told: Settings) -> Governor:
+    """A governor that no call goes through."""
+    events = Events()
+    watch = Watch(store, AlertStore(None), told.anomalies, events)
+    return Governor(store, book(), {}, Keys(), told, Tasks(), events, watch)
+
+
+def gone_pid() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def write(home: Path, name: str = "f1", **changes: Any) -> Path:
+    """One file, as the SDK writes it."""
+    ask, _ = OpenAI().read("POST", "/v1/chat/completions", "", {}, BODY)
+    usage = Usage(input_tokens=1000, output_tokens=200)
+    seen = Seen(usage=usage, model="gpt-4o", complete=True, output_ceiling=200)
+    record = {
+        "version": 1,
+        "id": name,
+        "at": 1.0,
+        "pid": gone_pid() if "pid" not in changes else 0,
+        "session_id": "s",
+        "terms": {"budget_usd": 2.0, "project": "p"},
+        "ask": _kept(ask),
+        "seen": msgspec.to_builtins(seen),
+        "seconds": 1.0,
+        **changes,
+    }
+    path = home / "spool" / f"{name}.json"
+    path.write_text(json.dumps(record))
+    return path
+
+
+async def test_a_call_is_charged_to_its_account_and_the_file_goes(
+    spooled: Spooled, store: Store, home: Path
+) -> None:
+    path = write(home)
+    await spooled.take_all()
+    session = store.ledger.session("s")
+    assert (session.settled, session.held, session.overdraft) == (NANOS, 0, 0)
+    assert (session.ceiling, session.project) == (2_000_000_000, "p")
+    assert session.passes == {"daemon_away": 1}
+    assert not path.exists()
+
+
+async def test_a_file_that_comes_back_is_charged_again(
+    spooled: Spooled, store: Store, home: Path
+) -> None:
+    for _ in range(3):
+        write(home)
+        await spooled.take_all()
+    session = store.ledger.session("s")
+    assert (session.settled, session.iterations) == (NANOS, 1)
+    assert session.passes == {"daemon_away": 1}
+
+
+async def test_a_restart_forgets_what_was_taken_in(
+    spooled: Spooled, store: Store, journal: BrokenJournal, home: Path
+) -> None:
+    write(home)
+    await spooled.take_all()
+    again = Store(journal)
+    await again.open()
+    again.ledger.ended.clear()
+    told = settings(home=str(home))
+    governor = governor_of(again, told)
+    path = write(home)
+    await Spooled(governor, Elsewhere(governor), told).take_all()
+    assert again.ledger.session("s").settled == NANOS
+    assert not path.exists()
+
+
+async def test_a_file_goes_before_its_charge_is_on_disk(
+    spooled: Spooled, store: Store, journal: BrokenJournal, home: Path
+) -> None:
+    path = write(home)
+    journal.broken = True
+    for _ in range(2):
+        await spooled.take_all()
+        assert path.exists()
+    journal.broken = False
+    await store.close()
+    assert store.ledger.session("s").settled == NANOS
+
+
+async def test_a_call_whose_process_died_costs_all_that_it_might(
+    spooled: Spooled, store: Store, home: Path
+) -> None:
+    write(home, seen=None)
+    await spooled.take_all()
+    assert store.ledger.session("s").settled > 100 * 10_000
+
+
+async def test_a_call_that_goes_on_is_left_alone(
+    spooled: Spooled, store: Store, home: Path
+) -> None:
+    path = write(home, seen=None, pid=os.getpid(), at=store.now())
+    await spooled.take_all()
+    assert path.exists()
+    assert "s" not in store.ledger.sessions
+    # its number was given to another process long after
+    write(home, seen=None, pid=os.getpid(), at=store.now() - 4000)
+    await spooled.take_all()
+    assert not path.exists()
+
+
+async def test_an_answer_that_nobody_could_read_costs_all_that_it_might(
+    spooled: Spooled, store: Store, home: Path
+) -> None:
+    write(home, seen={})
+    await spooled.take_all()
+    assert store.ledger.session("s").settled > 100 * 10_000
+
+
+async def test_a_killed_session_pays_all_the_same(
+    spooled: Spooled, store: Store, home: Path
+) -> None:
+    store.open_session("s", ceiling=1)
+    store.set_state("s", "kill")
+    write(home)
+    await spooled.take_all()
+    session = store.ledger.session("s")
+    assert (session.settled, session.state, session.overdraft) == (NANOS, "killed", NANOS - 1)
+
+
+async def test_a_model_without_a_price_is_counted(
+    spooled: Spooled, store: Store, home: Path
+) -> None:
+    ask, _ = OpenAI().read("POST", "/v1/chat/completions", "", {}, BODY)
+    write(home, ask=_kept(ask) | {"model": "made-up"})
+    await spooled.take_all()
+    assert store.ledger.session("s").passes == {"daemon_away": 1, "unpriced": 1}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 2},
+        {"id": "another"},
+        {"session_id": "no/id"},
+        {"ask": {"provider": "openai"}},
+        {"ask": []},
+        {"seen": {"usage": {"input_tokens": "many"}}},
+        {"terms": {"budget_usd": "two"}},
+        {"more": 1},
+    ],
+)
+async def test_what_can_t_be_read_is_lost_or_stops_the_others(
+    spooled: Spooled, store: Store, home: Path, changes: dict[str, Any]
+) -> None:
+    write(home, "f1", **changes)
+    write(home, "f2", session_id="other")
+    await spooled.take_all()
+    assert store.ledger.session("other").settled == NANOS
+    assert [path.name for path in (home / "spool" / "rejected").iterdir()] == ["f1.json"]
+
+
+async def test_a_link_leads_to_another_file(spooled: Spooled, store: Store, home: Path) -> None:
+    path = write(home)
+    path.rename(home / "elsewhere.json")
+    path.symlink_to(home / "elsewhere.json")
+    await spooled.take_all()
+    assert "s" not in store.ledger.sessions
+    assert (home / "elsewhere.json").exists()

@@ -1,0 +1,106 @@
+"""Money for calls that a program makes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Daemon, wait_until
+
+import agentwatch
+from agentwatch import AgentBudgetCheckUnavailable, AgentBudgetExceeded, AgentSessionKilled
+from agentwatch.errors import AgentWatchError, UsageError
+from agentwatch.sdk.holds import plain
+
+USAGE = {"prompt_tokens": 100, "completion_tokens": 20}
+#: USAGE by the price of gpt-4o
+USD = (100 * 2.5 + 20 * 10) / 1e6
+#: 200 tokens in and 100 out at the dearest that it can be billed at (priority)
+WORST_USD = (200 * 4.25 + 100 * 17) / 1e6
+
+
+def test_a_call_is_held_for_and_settled(beside: Daemon) -> None:
+    session = agentwatch.session(1.0)
+    with session.hold("openai", "gpt-4o", input_tokens=200, max_output_tokens=100) as hold:
+        assert hold.held_usd == pytest.approx(WORST_USD)
+        assert hold.iteration == 1
+        assert beside.get(f"/v1/sessions/{session.id}")["held_usd"] == hold.held_usd
+        hold.settle(USAGE)
+        hold.settle({"prompt_tokens": 9_999, "completion_tokens": 0})
+    shown = beside.get(f"/v1/sessions/{session.id}")
+    assert (shown["held_usd"], shown["settled_usd"]) == (0, pytest.approx(USD))
+
+
+def test_the_same_for_async(beside: Daemon) -> None:
+    async def work() -> dict[str, Any]:
+        session = agentwatch.session(1.0)
+        async with session.ahold("openai", "gpt-4o", input_tokens=200) as hold:
+            await hold.settle(USAGE)
+        async with session.ahold("openai", "gpt-4o", input_tokens=200) as hold:
+            await hold.void()
+        return beside.get(f"/v1/sessions/{session.id}")
+
+    shown = asyncio.run(work())
+    assert (shown["iterations"], shown["settled_usd"]) == (2, pytest.approx(USD))
+
+
+def test_a_hold_of_which_nothing_was_told_costs_nothing(beside: Daemon) -> None:
+    session = agentwatch.session(1.0)
+    with pytest.raises(RuntimeError), session.hold("openai", "gpt-4o", input_tokens=200) as hold:
+        raise RuntimeError
+    assert beside.get(f"/v1/sessions/{session.id}")["settled_usd"] == hold.held_usd > 0
+
+
+def test_what_does_not_fit_is_refused_and_typed(beside: Daemon) -> None:
+    session = agentwatch.session(0.001)
+    with pytest.raises(AgentBudgetExceeded) as refused:
+        session.hold("openai", "gpt-4o", input_tokens=1_000_000).__enter__()
+    assert (refused.value.session_id, refused.value.limit) == (session.id, 0.001)
+    beside.call("POST", f"/v1/sessions/{session.id}/kill")
+    with pytest.raises(AgentSessionKilled):
+        session.hold("openai", "gpt-4o", input_tokens=1).__enter__()
+
+
+def test_a_provider_that_is_none_is_told(beside: Daemon) -> None:
+    with pytest.raises(AgentWatchError, match="provider must be one of"):
+        agentwatch.session(1.0).hold("azure", "gpt-4o").__enter__()
+
+
+def test_a_hold_is_ended_before_it_began(beside: Daemon) -> None:
+    with pytest.raises(UsageError):
+        agentwatch.session(1.0).hold("openai", "gpt-4o").settle()
+
+
+def test_with_the_daemon_away_it_is_kept_on_disk(start_daemon: Any, program: Any) -> None:
+    daemon = start_daemon()
+    daemon.down()
+    program.setenv("AGENTWATCH_HOME", str(daemon.home))
+    session = agentwatch.session(1.0, session_id="held")
+    for usage in (USAGE, None):
+        with session.hold("openai", "gpt-4o", input_tokens=200, max_output_tokens=100) as hold:
+            assert hold.id is None
+            hold.settle(usage)
+    with session.hold("openai", "gpt-4o") as hold:
+        hold.void()
+    daemon.up()
+    shown = daemon.get("/v1/sessions/held")
+    # the second told nothing: all of it
+    assert shown["settled_usd"] == pytest.approx(USD + WORST_USD)
+    assert shown["fail_open"] == {"daemon_away": 2}
+    wait_until(lambda: not list((daemon.home / "spool").iterdir()))
+
+
+def test_fail_closed_holds_nothing_with_the_daemon_away(alone: Path) -> None:
+    session = agentwatch.session(1.0, fail_open=False)
+    with pytest.raises(AgentBudgetCheckUnavailable):
+        session.hold("openai", "gpt-4o").__enter__()
+
+
+def test_a_provider_s_usage_object_is_taken_as_it_is() -> None:
+    from openai.types import CompletionUsage
+
+    usage = CompletionUsage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
+    assert plain(usage) == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    assert plain(USAGE) is USAGE

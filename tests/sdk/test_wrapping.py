@@ -1,0 +1,79 @@
+"""`wrap`: clients that exist already, in place."""
+
+from __future__ import annotations
+
+import asyncio
+
+import openai
+import pytest
+from harness import Daemon, chat
+
+import agentwatch
+from agentwatch import AgentBudgetExceeded, wrap
+from agentwatch.errors import UsageError
+from agentwatch.standin.process import StandinProcess
+
+
+def test_a_client_is_wrapped_in_place_and_returned(beside: Daemon, standin: StandinProcess) -> None:
+    client = openai.OpenAI(api_key="sk-own")
+    assert wrap(client, agentwatch_session_id="wrapped", agentwatch_session_budget_usd=1) is client
+    for each in (client, client.with_options(timeout=9), client.copy().copy()):
+        each.chat.completions.create(**chat())
+        assert type(each) is openai.OpenAI
+    shown = beside.get("/v1/sessions/wrapped")
+    assert (shown["iterations"], shown["budget_usd"]) == (3, 1)
+    assert [each["leaks"] for each in standin.requests()] == [[]] * 3
+
+
+def test_a_wrapped_client_raises_the_provider_s_error_for_a_refusal(beside: Daemon) -> None:
+    for client in (openai.OpenAI(api_key="x"), openai.OpenAI(api_key="x").with_options()):
+        wrap(client, agentwatch_session_budget_usd=0.0000001)
+        for each in (client, client.with_options(max_retries=9)):
+            with pytest.raises(AgentBudgetExceeded):
+                each.chat.completions.create(**chat())
+
+
+def test_an_async_client_is_wrapped(beside: Daemon) -> None:
+    client = wrap(openai.AsyncOpenAI(api_key="x"), agentwatch_session_budget_usd=0.0000001)
+
+    async def call() -> None:
+        await client.with_options().chat.completions.create(**chat())
+
+    with pytest.raises(AgentBudgetExceeded):
+        asyncio.run(call())
+
+
+def test_wrapping_twice_moves_the_client_to_the_other_session(beside: Daemon) -> None:
+    client = openai.OpenAI(api_key="x")
+    for name in ("first", "second"):
+        wrap(client, agentwatch_session_id=name)
+        client.chat.completions.create(**chat())
+    watched = agentwatch.WatchedOpenAI(agentwatch_session_id="first")
+    wrap(watched, agentwatch_session_id="second").chat.completions.create(**chat())
+    counts = [beside.get(f"/v1/sessions/{name}")["iterations"] for name in ("first", "second")]
+    assert counts == [1, 2]
+
+
+def test_the_client_s_own_http_client_is_changed(beside: Daemon) -> None:
+    own = openai.DefaultHttpxClient()
+    transport = own._transport
+    client = wrap(openai.OpenAI(api_key="x", http_client=own))
+    assert own._transport is transport
+    client.chat.completions.create(**chat())
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        object(),
+        openai.AzureOpenAI(api_key="x", api_version="1", azure_endpoint="https://a.example"),
+    ],
+)
+def test_what_can_t_be_governed_is_told_what_to_do_instead(client: object) -> None:
+    with pytest.raises(UsageError, match=r"\.hold\("):
+        wrap(client)
+
+
+def test_an_unknown_argument_is_ignored(beside: Daemon) -> None:
+    with pytest.raises(TypeError, match="agentwatch_session_budget"):
+        wrap(openai.OpenAI(api_key="x"), agentwatch_session_budget=1)
