@@ -117,8 +117,12 @@ def chat(filling: int = 0) -> bytes:
 
 
 @contextmanager
-def home(standin: StandinProcess, files: int | None = None) -> Iterator[Home]:
-    """A daemon in front of the stand-in."""
+def home(
+    standin: StandinProcess,
+    files: int | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Home]:
+    """A daemon in front of the stand-in; `settings` are further variables."""
     with tempfile.TemporaryDirectory(prefix="aw-") as folder:
         environ: dict[str, str] = {
             **os.environ,
@@ -126,6 +130,7 @@ def home(standin: StandinProcess, files: int | None = None) -> Iterator[Home]:
             "AGENTWATCH_PORT": "0",
             "AGENTWATCH_OPENAI_UPSTREAM": standin.url,
             "OPENAI_API_KEY": standin.key,
+            **(settings or {}),
         }
         try:
             command(environ, "up", files=files)
@@ -145,6 +150,19 @@ class Seen:
     failed: int = 0
     #: the daemon's resident set at its highest, MB
     memory_mb: int = 0
+
+    def add(self, other: Seen) -> None:
+        """What was seen at another time as well."""
+        self.latency_ms += other.latency_ms
+        self.refused += other.refused
+        self.failed += other.failed
+        self.memory_mb = max(self.memory_mb, other.memory_mb)
+
+    @staticmethod
+    def heading() -> str:
+        """What stands above the rows."""
+        names = f"{'p50 ms':>8} {'p99 ms':>8} {'calls':>6} {'refused':>8} {'failed':>7} {'MB':>7}"
+        return f"{'':<18} {names}"
 
     def row(self, name: str) -> str:
         """One line of the table."""
@@ -288,9 +306,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], default=[])
     names = parser.parse_args().scenarios or list(SCENARIOS)
-    print(
-        f"{'':<18} {'p50 ms':>8} {'p99 ms':>8} {'calls':>6} {'refused':>8} {'failed':>7} {'MB':>7}"
-    )
+    print(Seen.heading())
     bad = 0
     with StandinProcess(keep=100) as standin:
         for name in names:
