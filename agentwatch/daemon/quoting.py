@@ -175,9 +175,12 @@ def _half_told(
     if price is None or _is_absurd(told, meter):
         return estimated
     made = max(estimated.output_tokens, told.output_tokens)
-    nanos = _cost(price, replace(told, output_tokens=made), ask, meter, book)
-    if nanos is None or nanos >= estimated.nanos:
+    reported = _cost(price, told, ask, meter, book)
+    generous = _cost(price, replace(told, output_tokens=made), ask, meter, book)
+    if reported is None or generous is None:
         return estimated
+    # what was reported is billed, above the hold as well
+    nanos = max(reported, min(generous, estimated.nanos))
     return replace(estimated, nanos=nanos, input_tokens=_totals(told)[0])
 
 

@@ -123,6 +123,11 @@ def test_a_stream_that_broke_off_costs_what_its_last_report_said() -> None:
     assert cost(ASK, broken).basis == "estimate"
 
 
+def test_a_report_above_the_hold_is_cut_where_the_stream_broke_off() -> None:
+    told = Told(Usage(input_tokens=100_000, output_tokens=10), complete=False)
+    assert cost(ASK, told, held=1_000).nanos == 100_000 * 2_500 + 10 * 10_000
+
+
 def test_input_that_is_kept_at_the_provider_is_free() -> None:
     window = priced(ASK, book())[0].context_window
     assert window

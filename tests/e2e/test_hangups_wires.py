@@ -48,6 +48,8 @@ WIRES = {
     "openai chat": Wire("/openai/v1", "/chat/completions", "gpt-4o"),
     "openai responses": Wire("/openai/v1", "/responses", "gpt-4o", "max_output_tokens"),
     "anthropic": Wire("/anthropic", "/v1/messages", "claude-haiku-4-5"),
+    "groq": Wire("/groq/openai/v1", "/chat/completions", "llama-3.3-70b-versatile"),
+    "xai": Wire("/xai/v1", "/chat/completions", "grok-4.3"),
     "gemini events": Gemini("/gemini", f"{_GEMINI}?alt=sse", ""),
     "gemini array": Gemini("/gemini", _GEMINI, ""),
 }

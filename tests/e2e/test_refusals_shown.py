@@ -40,6 +40,9 @@ def test_a_web_socket_that_is_not_taken_is_no_refusal_to_worry_about(daemon: Dae
 
 def test_a_key_that_only_the_users_shell_has_is_told_before_the_first_call(start_daemon):
     daemon = start_daemon()
+    daemon.down()
+    del daemon.environ["ANTHROPIC_API_KEY"]
+    daemon.up()
     daemon.environ["ANTHROPIC_API_KEY"] = "sk-of-the-users"
     done = daemon.command("run", "--budget", "1", "--", "true")
     assert "printenv ANTHROPIC_API_KEY | agentwatch keys set anthropic" in done.stderr
