@@ -69,8 +69,23 @@ def contents(turn: int, stream: bool) -> tuple[str, str, Body]:
     return "/gemini/v1beta", f"/models/gemini-2.5-flash:{method}", body
 
 
+def groq(turn: int, stream: bool) -> tuple[str, str, Body]:
+    _, path, body = chat(turn, stream)
+    return "/groq/openai/v1", path, {**body, "model": "openai/gpt-oss-120b"}
+
+
+def xai(turn: int, stream: bool) -> tuple[str, str, Body]:
+    _, path, body = chat(turn, stream)
+    return "/xai/v1", path, {**body, "model": "grok-4.7"}
+
+
+def xai_messages(turn: int, stream: bool) -> tuple[str, str, Body]:
+    _, path, body = messages(turn, stream)
+    return "/xai/v1", path, {**body, "model": "grok-4.7"}
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("wire", [chat, responses, messages, contents])
+@pytest.mark.parametrize("wire", [chat, responses, messages, contents, groq, xai, xai_messages])
 def test_a_loop_is_not_seen(
     daemon: Daemon, wire: Callable[[int, bool], tuple[str, str, Body]], stream: bool
 ) -> None:
