@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from harness import PATIENCE_S, Agent, Daemon, chat, wait_until
 
@@ -92,6 +94,16 @@ def test_a_restart_ends_who_follows_or_tells_it_twice(daemon: Daemon) -> None:
         wait_until(lambda: daemon.get("/v1/status")["pid"], what="it serves again")
         second = loop(daemon)
         assert second.id in tail.stdout.readline()
+
+
+def test_nobody_to_follow_is_waited_for_without_a_word(home: Path) -> None:
+    environ = {**os.environ, "AGENTWATCH_HOME": str(home), "AGENTWATCH_PORT": "0"}
+    for options in ([], ["-f"], ["-f", "-n", "0"]):
+        command = [sys.executable, "-m", "agentwatch_cli", "alerts", "tail", *options]
+        done = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        assert (done.returncode, "agentwatch up" in done.stderr) == (1, True), done.stderr
 
 
 def test_a_report_says_nothing_of_alerts(daemon: Daemon) -> None:

@@ -143,8 +143,8 @@ def _followed(control: Any, number: int, session: str | None) -> Iterator[Alert]
     """The last alerts and those that come, over the daemon's restarts; some of them twice."""
     asked = {"follow": "1"} | ({} if session is None else {"session_id": session})
     # the first time there must be a daemon
-    backlog, pause_s = _alerts(control, number, session) if number else [], _FIRST_PAUSE_S
-    yield from backlog
+    backlog, pause_s = _alerts(control, max(1, number), session), _FIRST_PAUSE_S
+    yield from backlog if number else []
     while True:
         try:
             with control.events(f"/v1/alerts?{urlencode(asked)}") as events:
