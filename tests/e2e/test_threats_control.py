@@ -234,6 +234,8 @@ def key(daemon: Daemon) -> str:
         ("GET", "/v1/sessions/port/events"),
         ("POST", "/v1/holds"),
         ("POST", "/v1/holds/p1/void"),
+        ("GET", "/v1/alerts"),
+        ("POST", "/v1/alerts/ack"),
     ],
 )
 def test_control_is_not_taken_on_the_port_whatever_is_shown(
@@ -473,6 +475,9 @@ def test_from_inside_nothing_else_is_done(how: str, daemon: Daemon) -> None:
         ("POST", "/v1/sessions", {}),
         ("POST", "/v1/sessions", {"session_id": other.id}),
         ("POST", "/v1/sessions", {"session_id": "made-inside", "budget_usd": 9}),
+        ("GET", "/v1/alerts", None),
+        ("GET", "/v1/alerts?follow=1", None),
+        ("POST", "/v1/alerts/ack", {"all": True}),
         ("POST", f"{own}/resume", None),
         ("POST", f"{own}/close", None),
         ("POST", f"{its}/kill", None),
