@@ -6,10 +6,14 @@ page's table is written by `python tests/matrix.py` and compared by test_documen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from harness import Agent, Daemon, nanos
 from matrix_cell import COLUMNS
+
+from agentwatch.standin.process import StandinProcess
 
 PAGE = Path(__file__).parent.parent / "docs" / "providers.md"
 BEGIN, END = "<!-- matrix: python tests/matrix.py -->", "<!-- end of matrix -->"
@@ -46,6 +50,33 @@ def is_exact(column: str) -> bool:
     """Whether settled equals the bill. What is cut in the middle tells no usage: it is settled at
     an estimate that is never less than the bill, and flagged."""
     return column != "cut"
+
+
+def check_cell(
+    daemon: Daemon,
+    standin: StandinProcess,
+    row: Row,
+    column: str,
+    do: Callable[[str, Agent], None],
+) -> None:
+    """Run one cell by `do`, which is given the base URL and the agent, and compare the books."""
+    agent = daemon.open(50.0)
+    if column == "errors":
+        standin.script({"status": 503}, count=1)
+    do(f"http://127.0.0.1:{daemon.port}{row.base}", agent)
+    shown, bill = agent.at_rest(), standin.bill()
+    settled = nanos(shown["settled_usd"])
+    assert bill["leaks"] == [] and bill["wrong_key"] == 0
+    assert shown["overdraft_usd"] == 0
+    # each of the SDK's tries is a call of its own
+    assert shown["iterations"] == bill["requests"]
+    assert bill["refused"] == (1 if column == "errors" else 0)
+    if is_exact(column):
+        assert settled == bill["billed_nanos"] > 0, bill["by_request"]
+        assert shown["estimated"] == 0
+    else:
+        assert settled >= bill["billed_nanos"] > 0, bill["by_request"]
+        assert shown["estimated"] == bill["requests"]
 
 
 def table() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from matrix import PAGE, written
 
 from agentwatch.settings import VARIABLES, Settings, load_settings
 from agentwatch.upstreams import PROVIDERS
@@ -84,6 +85,11 @@ def test_examples_of_configuration_are_taken(tmp_path: Path) -> None:
 def test_all_five_providers_are_named() -> None:
     page = (DOCS / "configuration.md").read_text()
     assert all(f"`{provider}`" in page for provider in PROVIDERS)
+
+
+def test_the_matrix_that_is_shown_is_the_one_that_is_tested() -> None:
+    page = PAGE.read_text()
+    assert written(page) == page, "python tests/matrix.py writes it anew"
 
 
 def test_no_link_leads_nowhere() -> None:

@@ -36,6 +36,7 @@ WANTED = {
     "claude": "npm:@anthropic-ai/claude-code@2.1.197",
     "genai3": "google-genai==3.6.1",
     "genai2": "google-genai==2.34.0",
+    "groq0": "groq==0.37.1",
     "gemini": "npm:@google/gemini-cli@0.61.0",
 }
 INSTALL_LIMIT_S = 420.0

@@ -9,9 +9,8 @@ from pathlib import Path
 import matrix_cell
 import pytest
 from harness import Agent, Daemon
-from matrix import FORMS, PREVIOUS, Row
+from matrix import FORMS, PREVIOUS, Row, check_cell
 from matrix_cell import COLUMNS
-from test_matrix import check_cell
 
 from agentwatch.standin.process import StandinProcess
 
