@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -102,11 +102,13 @@ class KeyFile:
             self._keep_private(descriptor)
             return self._decode(file.read())
 
-    def set_provider(self, name: str, value: str, now: float) -> None:
-        """Keep a provider's key. `now` is seconds since 1970."""
-        if name not in PROVIDERS:
+    def set_provider(
+        self, name: str, value: str, now: float, known: Sequence[str] = PROVIDERS
+    ) -> None:
+        """Keep the key of a provider, one of `known`. `now` is seconds since 1970."""
+        if name not in known:
             raise UsageError(
-                f"{name!r} is no provider: the providers are {', '.join(PROVIDERS)} "
+                f"{name!r} is no provider: the providers are {', '.join(known)} "
                 "(`agentwatch keys issue NAME` makes an AgentWatch key)"
             )
         key = ProviderKey(value=check_provider_key(value), set_at=now)

@@ -48,6 +48,10 @@ class EnforcementSettings(Section, frozen=True):
 class ProviderSettings(Section, frozen=True):
     base_url: str | None = None
     passthrough: tuple[str, ...] = ()
+    #: what a provider of the user's own speaks; None: it is one that is known
+    wire: Literal["openai"] | None = None
+    #: False: it asks for no key (a server on this machine)
+    needs_key: bool = True
     #: the tier that a request with `service_tier: auto` may be billed at
     auto_tier: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] | None = None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
@@ -37,10 +38,22 @@ class Settings(Values, frozen=True, kw_only=True):
 
     paths: Paths
 
+    @property
+    def own_providers(self) -> tuple[str, ...]:
+        """The providers that the configuration alone defines."""
+        return tuple(name for name in self.providers if name not in PROVIDERS)
+
+    @property
+    def provider_names(self) -> tuple[str, ...]:
+        """All providers: those that are known, and the user's own."""
+        return (*PROVIDERS, *self.own_providers)
+
     def upstream(self, provider: str) -> str:
         """The base URL that this provider's paths are appended to (see upstreams.py)."""
         told = self.providers.get(provider)
-        return upstream_base(provider, (told and told.base_url) or PUBLIC_UPSTREAMS[provider])
+        return upstream_base(
+            provider, (told and told.base_url) or PUBLIC_UPSTREAMS.get(provider, "")
+        )
 
     def provider(self, name: str) -> ProviderSettings:
         """What was configured for this provider; the defaults where nothing was."""
@@ -119,10 +132,20 @@ def _check_keys(raw: Mapping[str, Any], file: str) -> None:
             _known(raw[name], _fields(section), file, name)
     providers = raw.get("providers")
     if isinstance(providers, dict):
-        _known(providers, PROVIDERS, file, "providers")
+        for name, table in providers.items():
+            if name not in PROVIDERS and not _defines_one(table):
+                raise SettingsError(
+                    f"{file}: unknown key '[providers] {name}'{_nearest(name, PROVIDERS)}; one of "
+                    'your own needs wire = "openai"'
+                )
         for name, table in providers.items():
             if isinstance(table, dict):
                 _known(table, _fields(ProviderSettings), file, f"providers.{name}")
+
+
+def _defines_one(table: object) -> bool:
+    """Whether a table of `providers` is a provider of the user's own."""
+    return isinstance(table, dict) and "wire" in table
 
 
 def _known(found: Mapping[str, Any], known: Any, file: str, section: str) -> None:
@@ -137,6 +160,10 @@ def _nearest(key: str, known: Any) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
 
 
+#: keys of a provider that the file alone defines: no variable can
+_OF_OWN_PROVIDERS = frozenset(["wire", "needs_key"])
+
+
 def _known_variables() -> dict[str, tuple[str, ...]]:
     known: dict[str, tuple[str, ...]] = {"AGENTWATCH_PORT": ("port",)}
     for name, section in _SECTIONS.items():
@@ -144,7 +171,7 @@ def _known_variables() -> dict[str, tuple[str, ...]]:
             known[f"{PREFIX}{name}_{key}".upper()] = (name, key)
     for provider in PROVIDERS:
         known[f"{PREFIX}{provider}_upstream".upper()] = ("providers", provider, "base_url")
-        for key in _fields(ProviderSettings):
+        for key in _fields(ProviderSettings).keys() - _OF_OWN_PROVIDERS:
             dotted = ("providers", provider, key)
             known[f"{PREFIX}{'_'.join(dotted)}".upper()] = dotted
     return known
@@ -194,7 +221,8 @@ def _with(values: Mapping[str, Any], dotted: tuple[str, ...], value: object) -> 
 
 def _check_meaning(settings: Settings) -> None:
     """What a type can't say."""
-    for provider in PROVIDERS:
+    for provider in settings.provider_names:
+        _check_wire(settings, provider)
         settings.upstream(provider)
         for path in settings.provider(provider).passthrough:
             _check_passthrough(provider, path)
@@ -202,6 +230,26 @@ def _check_meaning(settings: Settings) -> None:
     _check_pace(settings.anomalies)
     _check_webhook(settings.alerts)
     _check_state(settings)
+
+
+#: what stands before the providers' paths, or could be taken for something else there
+_TAKEN_NAMES = frozenset(["agentwatch", "metrics", "s", "v1"])
+_OWN_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+
+def _check_wire(settings: Settings, name: str) -> None:
+    told, own = settings.provider(name), name not in PROVIDERS
+    where = f"[providers.{name[:40]}]"
+    if not own and (told.wire is not None or not told.needs_key):
+        raise SettingsError(f"{where}: wire and needs_key are for providers of your own")
+    if not own:
+        return
+    if not _OWN_NAME.fullmatch(name) or name in _TAKEN_NAMES:
+        raise SettingsError(
+            f"{where}: a provider's name is small letters, digits and '-', as it stands in paths"
+        )
+    if told.base_url is None:
+        raise SettingsError(f"{where} base_url is missing: where {name} is reached")
 
 
 def _check_state(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
 from agentwatch.errors import SettingsError
@@ -80,6 +81,17 @@ def _check_host(problem: str, parts: SplitResult, port: int | None) -> None:
             problem + "is plain http to another machine, which would show the key to the "
             "network: use https://"
         )
+
+
+def own_key_variables(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Where the keys of providers that only the configuration defines stand: {"deepseek":
+    ("DEEPSEEK_API_KEY",)}."""
+    return {name: (f"{variable_prefix(name)}_API_KEY",) for name in names}
+
+
+def variable_prefix(name: str) -> str:
+    """What the variables of a provider begin with: "my-vllm" has MY_VLLM_API_KEY."""
+    return name.upper().replace("-", "_")
 
 
 def is_loopback(host: str) -> bool:

@@ -201,3 +201,35 @@ def test_what_was_loaded_can_not_be_changed(tmp_path: Path) -> None:
 def test_loading_makes_no_file(tmp_path: Path) -> None:
     load(tmp_path / "home")
     assert os.listdir(tmp_path) == []
+
+
+OWN = '[providers.my-vllm]\nwire = "openai"\nbase_url = "http://127.0.0.1:8000"\n'
+
+
+def test_a_provider_can_be_defined_by_the_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(OWN)
+    settings = load(tmp_path)
+    assert settings.own_providers == ("my-vllm",)
+    assert settings.provider_names[-1] == "my-vllm" and len(settings.provider_names) == 6
+    assert settings.upstream("my-vllm") == "http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[providers.metrics]\nwire = "openai"\nbase_url = "https://a.example"', "name"),
+        ('[providers."A b"]\nwire = "openai"\nbase_url = "https://a.example"', "name"),
+        ('[providers.mine]\nwire = "openai"', "base_url is missing"),
+        ('[providers.mine]\nwire = "openai"\nbase_url = "http://a.example"', "plain http"),
+        ('[providers.mine]\nwire = "telnet"\nbase_url = "https://a.example"', "wire"),
+        ('[providers.mine]\nbase_url = "https://a.example"', "needs wire"),
+        ('[providers.mine]\nwire = "openai"\nwired = 1', "did you mean 'wire'"),
+        ('[providers.openai]\nwire = "openai"', "providers of your own"),
+        ("[providers.groq]\nneeds_key = false", "providers of your own"),
+    ],
+)
+def test_a_provider_that_can_not_be_is_told(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path)
+    assert words in str(caught.value)

@@ -40,6 +40,7 @@ from agentwatch.errors import AgentWatchError, SettingsError
 from agentwatch.mark import is_marked
 from agentwatch.paths import find_paths
 from agentwatch.settings import Settings, load_settings
+from agentwatch.upstreams import own_key_variables
 
 logger = logging.getLogger("agentwatch.daemon")
 
@@ -54,7 +55,9 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] = CHILD) -> i
         _refuse_inside()
         handover = Handover(keys, config_files(find_paths(os.environ)))
         settings = load_settings({"port": port}, read=handover.read)
-        log.configure(settings.log.level, keys.values())
+        own = hygiene.take_keys_from_environment(own_key_variables(settings.own_providers))
+        handover = Handover({**own, **keys}, handover.files)
+        log.configure(settings.log.level, handover.keys.values())
         settings.paths.prepare()
         return _locked(settings, handover, command)
     except SettingsError as error:

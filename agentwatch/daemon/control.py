@@ -182,6 +182,7 @@ class Control:
             "calls": self._governor.calls,
             "waiting": self._governor.waiting,
             "providers": self._keys.providers(),
+            "own_providers": list(self._settings.own_providers),
             "ledger_failed": None if self._store.failed is None else str(self._store.failed),
             "fail_open": dict(self._governor.passes),
         }

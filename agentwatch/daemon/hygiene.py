@@ -13,7 +13,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 #: the variables that a key is taken from, first one wins
 KEY_VARIABLES = {
@@ -41,18 +41,20 @@ VALUE_MAX_CHARS = 4096
 _PR_SET_DUMPABLE = 4
 
 
-def take_keys_from_environment() -> dict[str, str]:
+def take_keys_from_environment(
+    known: Mapping[str, Sequence[str]] = KEY_VARIABLES,
+) -> dict[str, str]:
     """The keys in this process's environment, which no longer has them: {"openai": "…", …}.
 
     Only what has a value. Must run before any other thread is started.
     """
     keys: dict[str, str] = {}
-    for name, variables in KEY_VARIABLES.items():
+    for name, variables in known.items():
         for variable in variables:
             value = os.environ.get(variable)
             if value and len(value) <= VALUE_MAX_CHARS and name not in keys:
                 keys[name] = value
-    forget_variables(variable for variables in KEY_VARIABLES.values() for variable in variables)
+    forget_variables(variable for variables in known.values() for variable in variables)
     forget_variables(UNUSED_SECRETS)
     return keys
 

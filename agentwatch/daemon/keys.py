@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from agentwatch.errors import AgentWatchError, UsageError
@@ -25,13 +25,17 @@ RECHECK_S = 1.0
 #: the name under which AGENTWATCH_API_KEY is known
 ENVIRONMENT_KEY = "environment"
 
+#: what is sent to a provider that asks for no key
+NO_KEY = "none"
+
 _CREDENTIAL_MAX_BYTES = 16_384
 
 
 class Keys:
     """Looks up provider keys and knows AgentWatch keys.
 
-    `handed` is {"openai": …, "agentwatch": …}; `clock` tells seconds of any epoch. Looking up
+    `handed` is {"openai": …, "agentwatch": …}; `clock` tells seconds of any epoch. `names` are the
+    providers, `keyless` those of them that ask for no key. Looking up
     costs one stat a second at most; where `refresh` is called at least that often (in a thread),
     looking up never touches the disk.
     """
@@ -42,11 +46,17 @@ class Keys:
         handed: Mapping[str, str] | None = None,
         credentials_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        names: Sequence[str] = PROVIDERS,
+        keyless: Collection[str] = (),
     ) -> None:
+        self._names = names
+        self._keyless = keyless
         self._file = KeyFile(key_file)
         self._clock = clock
         self._handed = _usable(handed or {}, "environment")
-        self._credentials = _usable(_read_credentials(credentials_dir), "systemd credentials")
+        self._credentials = _usable(
+            _read_credentials(credentials_dir, names), "systemd credentials"
+        )
         self._ring = KeyRing()
         self._seen: tuple[int, ...] | None = None
         self._checked_at: float | None = None
@@ -62,11 +72,13 @@ class Keys:
             if name in source:
                 return source[name]
         kept = self._ring.providers.get(name)
+        if kept is None and name in self._keyless:
+            return NO_KEY
         return kept.value if kept else None
 
     def providers(self) -> list[str]:
         """The providers that there is a key for."""
-        return [name for name in PROVIDERS if self.provider(name) is not None]
+        return [name for name in self._names if self.provider(name) is not None]
 
     def agentwatch_key(self, presented: str) -> str | None:
         """The name of the AgentWatch key that was presented; None: it is none of ours.
@@ -140,11 +152,11 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-def _read_credentials(folder: Path | None) -> dict[str, str]:
+def _read_credentials(folder: Path | None, names: Sequence[str]) -> dict[str, str]:
     if folder is None:
         return {}
     found = {}
-    for name in (*PROVIDERS, "agentwatch"):
+    for name in (*names, "agentwatch"):
         try:
             with (folder / name).open("rb") as file:
                 found[name] = file.read(_CREDENTIAL_MAX_BYTES).decode("ascii", "replace")

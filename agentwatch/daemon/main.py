@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ from agentwatch.settings import Settings, load_settings
 from agentwatch.store.alerts import AlertStore
 from agentwatch.store.sqlite import SqliteJournal
 from agentwatch.store.store import Store
-from agentwatch.upstreams import PROVIDERS
 from agentwatch.wire.anthropic import Anthropic
+from agentwatch.wire.compatible import Compatible
 from agentwatch.wire.dialect import Dialect
 from agentwatch.wire.gemini import Gemini
 from agentwatch.wire.groq import Groq
@@ -93,10 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG if error.exit_code in (2, EXIT_CONFIG) else 1
 
 
-def dialects() -> dict[str, Dialect]:
-    """Every wire that is spoken, by its provider's name."""
+def dialects(own: Iterable[str] = ()) -> dict[str, Dialect]:
+    """Every wire that is spoken, by its provider's name; `own` are the user's providers."""
     spoken: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Gemini(), Groq(), XAI())
-    return {dialect.name: dialect for dialect in spoken}
+    return {dialect.name: dialect for dialect in (*spoken, *map(Compatible, own))}
 
 
 def book_of(settings: Settings, handover: Handover) -> PriceBook:
@@ -107,7 +107,7 @@ def book_of(settings: Settings, handover: Handover) -> PriceBook:
     book = load_book(
         settings.paths.cache_dir,
         settings.paths.prices_file,
-        upstreams={name: settings.upstream(name) for name in PROVIDERS},
+        upstreams={name: settings.upstream(name) for name in settings.provider_names},
         read=handover.read,
     )
     return book.with_unknown(settings.prices.unknown_nanos_per_mtok)
@@ -138,7 +138,7 @@ async def _serve(
         logger.warning("settled after a crash: hold %s of %s", outcome.hold, outcome.session)
     tasks = Tasks()
     async with open_session() as session:
-        spoken = dialects()
+        spoken = dialects(settings.own_providers)
         ways = {name: Upstream(name, settings.upstream(name), session) for name in spoken}
         book = partial(book_of, settings, handover)
         events = Events()
@@ -290,7 +290,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _keys(settings: Settings, handover: Handover) -> Keys:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return Keys(settings.paths.keys_file, handover.keys, Path(folder) if folder else None)
+    return Keys(
+        settings.paths.keys_file,
+        handover.keys,
+        Path(folder) if folder else None,
+        names=settings.provider_names,
+        keyless=[name for name in settings.own_providers if not settings.provider(name).needs_key],
+    )
 
 
 def _say_ready(descriptor: int) -> None:

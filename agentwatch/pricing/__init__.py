@@ -41,7 +41,7 @@ def load_book(
     if user_file is not None and (raw := _content(user_file, read)) is not None:
         from agentwatch.pricing.user_file import with_user_file
 
-        catalogue = with_user_file(catalogue, user_file, raw)
+        catalogue = with_user_file(catalogue, user_file, raw, tuple(upstreams or ()))
     for provider, base_url in (upstreams or {}).items():
         thousandths = own_rules.uplift_thousandths(provider, base_url)
         if thousandths != 1000:

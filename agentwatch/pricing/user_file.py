@@ -9,7 +9,8 @@
     output = 8.0
 
 A table with rates replaces the model's price wholly: what it does not name is not priced. One
-with limits only changes these.
+with limits only changes these. `[ollama."*"]` is the price of all models of that provider that
+have none; a price of 0 has to be said outright.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from agentwatch.core.naming import equals
+from agentwatch.core.naming import Clause, equals
 from agentwatch.core.price_book import (
     DEFAULT_TIER,
     Band,
@@ -37,6 +39,8 @@ from agentwatch.errors import SettingsError
 from agentwatch.pricing import own_rules
 from agentwatch.pricing.by_piece import usd_to_nanos
 
+#: stands for every model of a provider that has no price of its own
+ALL_MODELS = "*"
 LIMITS = ("max_output_tokens", "context_window")
 #: USD per million tokens; above it is a typing mistake
 MOST_USD = 1_000_000
@@ -58,8 +62,11 @@ class _Place(NamedTuple):
         return SettingsError(f"{where}: [{self.table}] {key}: {what}")
 
 
-def with_user_file(catalogue: Catalogue, file: Path, raw: bytes) -> Catalogue:
-    """The catalogue with the prices of `file`, whose content is `raw`, in front.
+def with_user_file(
+    catalogue: Catalogue, file: Path, raw: bytes, providers: Sequence[str] = ()
+) -> Catalogue:
+    """The catalogue with the prices of `file`, whose content is `raw`, in front. `providers` are
+    those that may be named beside the price list's.
 
     Raises SettingsError, with file, line and key, for anything in it that is not understood.
     """
@@ -67,7 +74,12 @@ def with_user_file(catalogue: Catalogue, file: Path, raw: bytes) -> Catalogue:
     text = raw.decode()
     entries = dict(catalogue.entries)
     listed = PriceBook(catalogue)
+    known = tuple(dict.fromkeys((*own_rules.PROVIDERS, *providers)))
     for provider, models in tables.items():
+        if provider not in known:
+            raise _Place(file, text, provider).error(
+                "", f"no such provider; one of {', '.join(known)}"
+            )
         own = _provider_entries(file, text, provider, models, listed)
         entries[provider] = (*own, *entries.get(provider, ()))
     digest = hashlib.sha256(raw).hexdigest()[:8]
@@ -85,12 +97,11 @@ def _provider_entries(
     file: Path, text: str, provider: str, models: Any, listed: PriceBook
 ) -> list[Entry]:
     place = _Place(file, text, provider)
-    if provider not in own_rules.PROVIDERS:
-        known = ", ".join(own_rules.PROVIDERS)
-        raise place.error("", f"no such provider; one of {known}")
     if not isinstance(models, dict):
         raise place.error("", f'must be tables, like [{provider}."my-model"]')
-    return [_entry(file, text, provider, name, table, listed) for name, table in models.items()]
+    # what is said of all others is said last
+    named = sorted(models.items(), key=lambda each: each[0] == ALL_MODELS)
+    return [_entry(file, text, provider, name, table, listed) for name, table in named]
 
 
 def _entry(file: Path, text: str, provider: str, name: str, table: Any, listed: PriceBook) -> Entry:
@@ -106,7 +117,8 @@ def _entry(file: Path, text: str, provider: str, name: str, table: Any, listed: 
         price = _own_price(place, provider, name, table)
         inherited = {key: getattr(known, key) for key in LIMITS if known is not None}
         price = replace(price, **(inherited | limits))
-    return Entry(clause=equals(name), model=name, price=price)
+    clause = Clause("starts_with", "") if name == ALL_MODELS else equals(name)
+    return Entry(clause=clause, model=name, price=price)
 
 
 def _own_price(place: _Place, provider: str, name: str, table: dict[str, Any]) -> ModelPrice:

@@ -8,11 +8,12 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentwatch.keyfile import OWN_PREFIXES
+from agentwatch.upstreams import variable_prefix
 
 #: variables with a provider's key, or that lead round the proxy: never passed on
 TAKEN_OUT = frozenset(
@@ -87,6 +88,8 @@ class Access(NamedTuple):
     socket: str
     #: AGENTWATCH_HOME, where the daemon has one
     home: str | None = None
+    #: providers that only the configuration defines
+    own: tuple[str, ...] = ()
 
 
 class ChildEnvironment(NamedTuple):
@@ -115,6 +118,10 @@ def session_variables(access: Access) -> dict[str, str]:
     }
     for provider in ("OPENAI", "ANTHROPIC", "GROQ", "XAI", "GEMINI", "GOOGLE"):
         variables[f"{provider}_API_KEY"] = access.token
+    for name in access.own:
+        prefix, base = variable_prefix(name), f"{origin}/{name}/v1"
+        variables |= {f"{prefix}_BASE_URL": base, f"{prefix}_API_BASE": base}
+        variables[f"{prefix}_API_KEY"] = access.token
     if access.home:
         variables["AGENTWATCH_HOME"] = access.home
     return variables
@@ -124,11 +131,12 @@ def child_environment(
     environ: Mapping[str, str], access: Access, gemini_settings: Path
 ) -> ChildEnvironment:
     """The environment of the wrapped command, made of ours."""
-    secrets = _known_secrets(environ)
+    taken_out = {*TAKEN_OUT, *(f"{variable_prefix(name)}_API_KEY" for name in access.own)}
+    secrets = _known_secrets(environ, taken_out)
     kept: dict[str, str] = {}
     also: list[str] = []
     for name, value in environ.items():
-        if name in TAKEN_OUT or name in WAYS_ROUND or _is_ours(name):
+        if name in taken_out or name in WAYS_ROUND or _is_ours(name):
             continue
         if _holds_a_key(value, secrets):
             also.append(name)
@@ -167,8 +175,8 @@ def _is_ours(name: str) -> bool:
     return name.startswith("AGENTWATCH_") and name not in _KEPT_OF_OURS
 
 
-def _known_secrets(environ: Mapping[str, str]) -> list[str]:
-    names = [*TAKEN_OUT, "AGENTWATCH_API_KEY"]
+def _known_secrets(environ: Mapping[str, str], taken_out: Iterable[str]) -> list[str]:
+    names = [*taken_out, "AGENTWATCH_API_KEY"]
     values = {environ.get(name, "").strip() for name in names}
     return [value for value in values if len(value) >= _SHORTEST_KEY]
 

@@ -62,6 +62,7 @@ def open_session(control: Control, asked: Asked, *, wrapper: bool, home: str | N
         origin=f"http://127.0.0.1:{status['port']}",
         socket=str(control.socket_path),
         home=home,
+        own=tuple(status.get("own_providers", ())),
     )
     _tell_ceiling(asked, session)
     _tell_state(session)

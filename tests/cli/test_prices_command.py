@@ -147,3 +147,58 @@ def test_the_command_is_light_until_it_runs() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def _edition(folder: Path, price: str) -> Path:
+    """The library's own data with gpt-4o at another price for input."""
+    import genai_prices
+
+    data = (Path(genai_prices.__file__).parent / "data.py").read_text()
+    before, found, after = data.partition("id='gpt-4o',")
+    assert found
+    file = folder / "data.py"
+    file.write_text(
+        before + found + after.replace("input_mtok=Decimal('2.5')", f"input_mtok={price}", 1)
+    )
+    return file
+
+
+def test_another_edition_is_compared_without_being_run(tmp_path: Path) -> None:
+    import zipfile
+
+    edition = _edition(tmp_path, "Decimal('2.75')")
+    wheel = tmp_path / "genai_prices-9-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        packed.write(edition, "genai_prices/data.py")
+    changed = run_json("check", "--against", str(wheel))["changes"]
+    assert {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "what": "default input",
+        "was": 2.5,
+        "now": 2.75,
+    } in changed
+    assert {row["model"] for row in changed} == {"gpt-4o"}
+    shown = run("check", "--against", str(tmp_path))
+    assert "openai/gpt-4o" in shown and "2.75" in shown
+
+
+def test_the_same_edition_changes_nothing(tmp_path: Path) -> None:
+    edition = _edition(tmp_path, "Decimal('2.5')")
+    assert run_json("check", "--against", str(edition))["changes"] == []
+    assert "gpt-4o" not in run("check", "--against", str(edition))
+
+
+@pytest.mark.parametrize(
+    "price", ["open('/etc/passwd')", "Decimal.from_float(2)", "(lambda: 1)()", "2 ** 9"]
+)
+def test_what_is_no_constant_is_refused_and_not_run(tmp_path: Path, price: str) -> None:
+    with pytest.raises(UsageError, match="no price list"):
+        run("check", "--against", str(_edition(tmp_path, price)))
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can't be read"):
+        run("check", "--against", str(tmp_path / "none.whl"))
+    with pytest.raises(UsageError, match="has no genai_prices"):
+        run("check", "--against", str(tmp_path))

@@ -132,3 +132,16 @@ def test_broken_toml_and_broken_text_are_told(tmp_path: Path) -> None:
         book(tmp_path, "[openai")
     with pytest.raises(SettingsError, match=r"prices\.toml"):
         with_user_file(CATALOGUE, tmp_path / "prices.toml", b"\xff\xfe")
+
+
+def test_a_provider_of_the_users_own_and_all_its_models(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text('[local."*"]\ninput = 0\noutput = 0\n[local.big]\ninput = 1\noutput = 2\n')
+    with pytest.raises(SettingsError, match="no such provider"):
+        with_user_file(CATALOGUE, file, file.read_bytes())
+    own = PriceBook(with_user_file(CATALOGUE, file, file.read_bytes(), ("local",)))
+    free, big = own.find("local", "anything"), own.find("local", "big")
+    used = Usage(input_tokens=10, output_tokens=10)
+    assert free is not None and cost(free, used) == 0
+    assert big is not None and cost(big, used) == 30_000
+    assert own.find("openai", "anything") is None

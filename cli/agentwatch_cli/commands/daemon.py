@@ -110,12 +110,11 @@ def restart(port: Port = None) -> None:
 def _check_prices(settings: Settings) -> None:
     """Raise SettingsError for what a new process would end of, while the old one still serves."""
     from agentwatch.pricing import load_book
-    from agentwatch.upstreams import PROVIDERS
 
     load_book(
         settings.paths.cache_dir,
         settings.paths.prices_file,
-        upstreams={name: settings.upstream(name) for name in PROVIDERS},
+        upstreams={name: settings.upstream(name) for name in settings.provider_names},
     )
 
 

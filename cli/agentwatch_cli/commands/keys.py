@@ -15,6 +15,7 @@ from agentwatch_cli.output import Column, emit_json, emit_rows, note
 
 if TYPE_CHECKING:
     from agentwatch.keyfile import KeyFile
+    from agentwatch.settings import Settings
 
 _STDIN_MAX_CHARS = 8_192
 
@@ -37,9 +38,14 @@ def register(app: typer.Typer) -> None:
 
 def _file() -> KeyFile:
     from agentwatch.keyfile import KeyFile
+
+    return KeyFile(_settings().paths.keys_file)
+
+
+def _settings() -> Settings:
     from agentwatch.settings import load_settings
 
-    return KeyFile(load_settings().paths.keys_file)
+    return load_settings()
 
 
 def _refuse_inside() -> None:
@@ -57,7 +63,7 @@ def set_key(context: typer.Context, name: Name) -> None:
             f"`agentwatch keys set {name}` asks for it, or reads it from standard input"
         )
     file = _file()
-    file.set_provider(name, _read_value(name), time.time())
+    file.set_provider(name, _read_value(name), time.time(), _settings().provider_names)
     _await_daemon(name)
     note(f"the key of {name} is kept in {file.path}; a running daemon uses it within a second")
 

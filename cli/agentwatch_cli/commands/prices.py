@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Provider = Annotated[str | None, typer.Option(metavar="NAME", help="Of this provider only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+#: figures that are no money
+TOKEN_COUNTS = ("max_output_tokens", "context_window")
 #: what a listing shows of a price
 SHOWN_RATES = ("input", "cached_input", "cache_write", "output")
 
@@ -68,12 +70,29 @@ def show(
         say(line)
 
 
-def check(json: AsJson = False) -> None:
-    """Tell what is not priced, and what is by a rule of ours."""
-    found = _checked(_book())
+def check(
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Compare with another edition of genai-prices: its wheel, its folder or data.py.",
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Tell what is not priced, what is by a rule of ours, and what another price list would change.
+
+    Uses no network: `pip download --no-deps genai-prices` gets the newest to compare with.
+    """
+    book = _book()
+    found = _checked(book)
+    if against is not None:
+        found |= {"against": against, "changes": _changes(book, against)}
     if json:
         emit_json(found)
         return
+    if against is not None:
+        _show_changes(found["changes"], against)
     say(f"version: {found['version']}")
     say(f"priced: {found['priced']} models; not priced: {len(found['unpriced'])}")
     ceiling = found["unknown_usd_per_mtok"]
@@ -92,6 +111,50 @@ def check(json: AsJson = False) -> None:
         _rule_counts(found["by_rule"]),
         empty="nothing is priced by a rule of ours",
     )
+
+
+def _changes(book: PriceBook, against: str) -> list[dict[str, Any]]:
+    """What the list at `against` would change, in USD; counts of tokens as they are."""
+    import time
+    from pathlib import Path
+
+    from agentwatch.core.money import to_usd
+    from agentwatch.pricing.against import catalogue_at, changes
+
+    def shown(figure: int | None, what: str) -> float | int | None:
+        return figure if figure is None or what in TOKEN_COUNTS else to_usd(figure)
+
+    theirs = catalogue_at(Path(against), time.time())
+    return [
+        {
+            "provider": each.provider,
+            "model": each.model,
+            "what": each.what,
+            "was": shown(each.was, each.what),
+            "now": shown(each.now, each.what),
+        }
+        for each in changes(book.catalogue, theirs)
+    ]
+
+
+def _show_changes(found: list[dict[str, Any]], against: str) -> None:
+    columns = [Column("changes"), Column("what"), Column("was", right=True)]
+    emit_rows(
+        [*columns, Column("now", right=True)],
+        [
+            (f"{row['provider']}/{row['model']}", row["what"], *map(_or_none, _both(row)))
+            for row in found
+        ],
+        empty=f"{against} changes nothing",
+    )
+
+
+def _both(row: dict[str, Any]) -> tuple[Any, Any]:
+    return row["was"], row["now"]
+
+
+def _or_none(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:,.10g}"
 
 
 def price_json(price: ModelPrice) -> dict[str, Any]:
@@ -135,22 +198,26 @@ def _rates_json(rates: Rates) -> dict[str, float | None]:
 def _book() -> PriceBook:
     from agentwatch.pricing import load_book
     from agentwatch.settings import load_settings
-    from agentwatch.upstreams import PROVIDERS
 
     settings = load_settings()
     book = load_book(
         settings.paths.cache_dir,
         settings.paths.prices_file,
-        upstreams={name: settings.upstream(name) for name in PROVIDERS},
+        upstreams={name: settings.upstream(name) for name in settings.provider_names},
     )
     return book.with_unknown(settings.prices.unknown_nanos_per_mtok)
 
 
-def _known_provider(name: str | None) -> str | None:
-    from agentwatch.upstreams import PROVIDERS
+def _names() -> tuple[str, ...]:
+    from agentwatch.settings import load_settings
 
-    if name is not None and name not in PROVIDERS:
-        raise UsageError(f"no provider {name}: one of {', '.join(PROVIDERS)}")
+    return load_settings().provider_names
+
+
+def _known_provider(name: str | None) -> str | None:
+    known = _names()
+    if name is not None and name not in known:
+        raise UsageError(f"no provider {name}: one of {', '.join(known)}")
     return name
 
 
@@ -175,9 +242,7 @@ def _find(book: PriceBook, model: str, provider: str | None) -> ModelPrice:
 
 
 def _candidates(book: PriceBook, model: str, provider: str | None) -> list[ModelPrice]:
-    from agentwatch.upstreams import PROVIDERS
-
-    names = [provider] if provider else list(PROVIDERS)
+    names = [provider] if provider else list(_names())
     found = [price for name in names if (price := book.find(name, model)) is not None]
     first, _, rest = model.partition("/")
     if rest and first in names and all(price.source == "ceiling price" for price in found):

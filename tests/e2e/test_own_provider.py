@@ -1,0 +1,134 @@
+"""A provider that the configuration alone defines: governed, priced and settled like any other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from harness import PATIENCE_S, Agent, Daemon, chat, environment, nanos
+
+from agentwatch.standin.process import StandinProcess
+
+CONFIG = """
+[providers.deepseek]
+wire = "openai"
+base_url = "{url}/openai"
+
+[providers.local]
+wire = "openai"
+base_url = "{url}/openai/v1"
+needs_key = false
+"""
+PRICES = """
+[deepseek.gpt-4o-mini]
+input = 0.15
+cached_input = 0.075
+output = 0.6
+max_output_tokens = 16384
+
+[local."*"]
+input = 0
+output = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[tuple[Daemon, StandinProcess]]:
+    """A daemon with two such providers, at a stand-in that takes the key "none" as well."""
+    import shutil
+    import tempfile
+
+    home = Path(tempfile.mkdtemp(prefix="aw-"))
+    with StandinProcess() as standin:
+        (home / "config.toml").write_text(CONFIG.format(url=standin.url.removesuffix("/v1")))
+        (home / "prices.toml").write_text(PRICES)
+        variables = environment(home, standin) | {"DEEPSEEK_API_KEY": standin.key}
+        daemon = Daemon(home, variables)
+        try:
+            daemon.up()
+            yield daemon, standin
+        finally:
+            daemon.down()
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def sdk(daemon: Daemon, agent: Agent, name: str) -> openai.OpenAI:
+    base = f"http://127.0.0.1:{daemon.port}/{name}/v1"
+    return openai.OpenAI(base_url=base, api_key=agent.token, timeout=PATIENCE_S, max_retries=0)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_what_is_settled_is_what_was_billed(
+    own: tuple[Daemon, StandinProcess], stream: bool
+) -> None:
+    daemon, standin = own
+    standin.reset()
+    agent = daemon.open(1.0)
+    with sdk(daemon, agent, "deepseek") as client:
+        made: Any = client.chat.completions.create(**chat("tokens=9 cached=3"), stream=stream)
+        if stream:
+            assert all(chunk.choices for chunk in made)
+    shown, bill = agent.at_rest(), standin.bill()
+    assert nanos(shown["settled_usd"]) == bill["billed_nanos"] > 0
+    assert shown["estimated"] == 0 and bill["leaks"] == [] and bill["wrong_key"] == 0
+
+
+def test_its_ceiling_holds(own: tuple[Daemon, StandinProcess]) -> None:
+    daemon, standin = own
+    standin.reset()
+    client = sdk(daemon, daemon.open(0.0000001), "deepseek")
+    with client, pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(**chat())
+    assert refused.value.code == "agent_budget_exceeded"
+    assert standin.bill()["requests"] == 0
+
+
+def test_a_model_without_a_price_is_refused(own: tuple[Daemon, StandinProcess]) -> None:
+    daemon, _ = own
+    client = sdk(daemon, daemon.open(1.0), "deepseek")
+    with client, pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(**chat(model="gpt-4o"))
+    assert refused.value.code == "model_not_priced"
+
+
+def test_one_that_asks_for_no_key_is_sent_none(own: tuple[Daemon, StandinProcess]) -> None:
+    """The stand-in asks for one, so it turns the call away: what counts is what it was shown."""
+    daemon, standin = own
+    standin.reset()
+    agent = daemon.open(0.0000001)
+    with sdk(daemon, agent, "local") as client, pytest.raises(openai.AuthenticationError):
+        client.chat.completions.create(**chat(model="anything at all"))
+    bill = standin.bill()
+    assert (bill["wrong_key"], bill["leaks"]) == (1, [])
+    assert agent.at_rest()["settled_usd"] == 0
+
+
+def test_run_leads_its_sdk_there(own: tuple[Daemon, StandinProcess]) -> None:
+    daemon, standin = own
+    standin.reset()
+    program = (
+        "import os, openai\n"
+        "client = openai.OpenAI(base_url=os.environ['DEEPSEEK_BASE_URL'],"
+        " api_key=os.environ['DEEPSEEK_API_KEY'])\n"
+        f"print(client.chat.completions.create(**{chat('tokens=2')!r}).usage.completion_tokens)\n"
+        "assert os.environ['DEEPSEEK_API_KEY'].startswith('aws_')"
+        " and os.environ['LOCAL_API_BASE']\n"
+    )
+    told = daemon.command("run", "--budget", "1", "--", sys.executable, "-c", program)
+    assert (told.returncode, told.stdout.strip()) == (0, "2"), told.stderr
+    assert standin.bill()["requests"] == 1
+
+
+def test_its_prices_are_listed_and_its_key_can_be_kept(
+    own: tuple[Daemon, StandinProcess],
+) -> None:
+    daemon, _ = own
+    shown = daemon.command("prices", "show", "deepseek/gpt-4o-mini")
+    assert shown.returncode == 0 and "from user" in shown.stdout
+    assert daemon.command("prices", "ls", "--provider", "local").returncode == 0
+    other = daemon.command("keys", "set", "mistral")
+    assert other.returncode == 2 and "deepseek" in other.stderr

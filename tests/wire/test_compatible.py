@@ -1,0 +1,57 @@
+"""A provider that the configuration alone defines."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agentwatch.core.usage import Usage
+from agentwatch.errors import Refusal
+from agentwatch.wire.compatible import Compatible
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def told(usage: Any, stream: bool) -> Usage | None:
+    body = json.dumps({"model": "m", "messages": MESSAGES, "stream": stream}).encode()
+    _, request = Compatible("deepseek").read("POST", "/v1/chat/completions", "", {}, body)
+    meter = request.meter(stream)
+    answer = json.dumps({"choices": [], "usage": usage}).encode()
+    meter.feed(b"data: " + answer + b"\n\n" if stream else answer)
+    meter.close()
+    return meter.usage
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("more", "cached"),
+    [
+        ({}, 0),
+        ({"prompt_cache_hit_tokens": 3}, 3),
+        ({"prompt_cache_hit_tokens": 99}, 9),
+        ({"prompt_cache_hit_tokens": "3"}, 0),
+        ({"prompt_cache_hit_tokens": -3}, 0),
+        ({"prompt_cache_hit_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}, 2),
+    ],
+)
+def test_a_cached_part_counts_by_either_name(
+    more: dict[str, Any], cached: int, stream: bool
+) -> None:
+    usage = told({"prompt_tokens": 9, "completion_tokens": 2, **more}, stream)
+    assert usage == Usage(input_tokens=9, cached_input_tokens=cached, output_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/audio/speech"), ("GET", "/v1/responses/resp_1"), ("POST", "/v1/moderations")],
+)
+def test_what_it_costs_there_is_not_known(method: str, path: str) -> None:
+    with pytest.raises(Refusal):
+        Compatible("local").read(method, path, "", {}, b"{}")
+
+
+def test_it_is_asked_under_its_own_name() -> None:
+    ask, _ = Compatible("local").read("GET", "/v1/models", "", {}, b"")
+    assert (ask.provider, ask.free) == ("local", True)
