@@ -44,7 +44,7 @@ NANOS = 1_000_000_000
 #: calls after which a runaway that costs nothing is let go
 MOST_CALLS = 150
 #: thresholds were chosen on seeds below this
-HELD_OUT = 10_000
+HELD_OUT = 50_000
 WIRES: dict[str, Dialect] = {"openai": OpenAI(), "anthropic": Anthropic()}
 PATHS = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
 

@@ -86,7 +86,7 @@ class Requests:
         return Finding(
             REPEATED_REQUEST,
             WARNING,
-            f"the same request for the {times}th time within {REQUESTS} calls",
+            f"the same request, {times} times within {REQUESTS} calls",
             {"model": call.lane[0], "times": times, "calls": len(self._seen) + 1},
         )
 

@@ -43,8 +43,8 @@ def barred(session: Session, state: str, why: str = "") -> str:
         "closed": "to go on, open a new one",
     }[state]
     spent = f"spent ${usd_text(session.settled)}"
-    cause = f", as {why}" if why else ""
-    return f"AgentWatch: session {session.name} was {state}{cause} ({spent}); {remedy}"
+    cause = f"{why}; " if why else ""
+    return f"AgentWatch: session {session.name} was {state} ({cause}{spent}); {remedy}"
 
 
 def cut(session: Session) -> str:

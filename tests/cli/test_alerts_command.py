@@ -129,4 +129,4 @@ def test_a_run_that_is_killed_for_its_loop_goes_on(daemon: Daemon) -> None:
     )
     assert done.returncode == 124, done.stderr
     assert "1 alert (repeated_request)" in done.stderr
-    assert "was killed for repeated_request: the same request for the 5th time" in done.stderr
+    assert "was killed for repeated_request: the same request, 5 times" in done.stderr

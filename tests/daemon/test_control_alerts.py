@@ -85,7 +85,7 @@ def test_a_session_is_paused_without_a_word(daemon: Daemon) -> None:
     loop(agent, 5)
     refused = agent.post(body=chat())
     assert refused.denied == "session_paused"
-    assert "the same request for the 5th time" in refused.json["error"]["message"]
+    assert "the same request, 5 times" in refused.json["error"]["message"]
     assert f"agentwatch sessions resume {agent.id}" in refused.json["error"]["message"]
     agent.do("resume")
     assert agent.post(body=chat()).status == 200
