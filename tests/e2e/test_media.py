@@ -170,6 +170,19 @@ def test_a_form_without_money_is_sent(daemon: Daemon, standin: StandinProcess) -
     assert standin.bill()["requests"] == 0
 
 
+def test_a_form_goes_past_the_limit_of_the_doors(
+    start_daemon: Callable[..., Daemon], standin: StandinProcess
+) -> None:
+    daemon = start_daemon(doors_max_body_mb="1")
+    agent = daemon.open(10.0)
+    with agent.sdk() as sdk:
+        with pytest.raises(openai.APIStatusError) as raised:
+            heard(sdk, file=("a.wav", wav(60)))
+        assert raised.value.status_code == 413
+        heard(sdk)
+    assert standin.bill()["requests"] == 1
+
+
 def test_a_chat_model_draws_at_the_price_of_text(daemon: Daemon, standin: StandinProcess) -> None:
     agent = daemon.open(10.0)
     with agent.sdk() as sdk:
