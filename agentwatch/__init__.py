@@ -10,8 +10,8 @@ daemon nor the command line, nor another provider's SDK.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+# typing's own name for it takes longer to import than all of the rest
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agentwatch.errors import (
         AgentBudgetCheckUnavailable,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AgentSessionKilled,
         AgentWatchError,
     )
+    from agentwatch.sdk.analysis import analyze_text
     from agentwatch.sdk.anthropic import AsyncWatchedAnthropic, WatchedAnthropic
     from agentwatch.sdk.gemini import WatchedGemini
     from agentwatch.sdk.groq import AsyncWatchedGroq, WatchedGroq
@@ -47,6 +48,7 @@ __all__ = [
     "WatchedOpenAI",
     "WatchedXAI",
     "__version__",
+    "analyze_text",
     "session",
     "wrap",
 ]
@@ -68,13 +70,21 @@ _PLACES = {
     "WatchedGroq": "agentwatch.sdk.groq",
     "WatchedOpenAI": "agentwatch.sdk.openai",
     "WatchedXAI": "agentwatch.sdk.xai",
+    "analyze_text": "agentwatch.sdk.analysis",
     "session": "agentwatch.sdk.session",
     "wrap": "agentwatch.sdk.wrapping",
 }
+#: module constants that programs written for aw-sdk may name
+_CONSTANTS = frozenset(
+    {
+        *("TAG_ORDER", "MAX_SCAN_CHARS", "EDGE_SCAN_CHARS", "MAX_STRUCTURED_CANDIDATES"),
+        *("HIGH_ENTROPY_MIN_SCORE", "JWT_SIGNATURE_MIN_ENTROPY", "MAX_PENDING_LOGS"),
+    }
+)
 
 
 def __getattr__(name: str) -> object:
-    place = _PLACES.get(name)
+    place = _PLACES.get(name) or ("agentwatch.sdk.analysis" if name in _CONSTANTS else None)
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -8,7 +8,6 @@ daemon's and the stand-in's.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,12 +15,19 @@ from pydantic import BaseModel
 
 import agentwatch
 
-#: far below the price of any call, and still with a price
-MODEL = {"openai": "gpt-4o-mini"}
-CLASSES = {"openai": ("WatchedOpenAI", "AsyncWatchedOpenAI")}
+CLASSES = {
+    "openai": ("WatchedOpenAI", "AsyncWatchedOpenAI"),
+    "anthropic": ("WatchedAnthropic", "AsyncWatchedAnthropic"),
+    "groq": ("WatchedGroq", "AsyncWatchedGroq"),
+    "xai": ("WatchedXAI", "AsyncWatchedXAI"),
+    "gemini": ("WatchedGemini", "WatchedGemini"),
+}
+#: a model of each that OpenAI's way of calling is asked for
+CHAT_MODELS = {"openai": "gpt-4o-mini", "groq": "llama-3.1-8b-instant", "xai": "grok-3-mini"}
+CLAUDE = "claude-haiku-4-5"
+GEMINI = "gemini-2.5-flash"
 #: tokens that a call may answer with: holds stay small
 LIMIT = 50
-DIMENSIONS = 8
 
 
 class Row(NamedTuple):
@@ -40,6 +46,8 @@ class Row(NamedTuple):
 
     def client(self, **arguments: Any) -> Any:
         """A watched client for this row."""
+        if self.provider == "gemini" and "base_url" in arguments:
+            arguments["http_options"] = {"base_url": arguments.pop("base_url")}
         return getattr(agentwatch, CLASSES[self.provider][self.is_async])(**arguments)
 
     def run(self, client: Any, said: str = "hello") -> None:
@@ -52,13 +60,10 @@ class Row(NamedTuple):
 
 async def _closing(client: Any, call: Any) -> None:
     try:
-        if inspect.isasyncgen(call):
-            async for _ in call:
-                pass
-        else:
-            await call
+        await call
     finally:
-        await client.close()
+        # google's has both kinds in one
+        await (client.aio.aclose() if hasattr(client, "aio") else client.close())
 
 
 class Answer(BaseModel):
@@ -71,8 +76,9 @@ def _messages(said: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": said}]
 
 
-def _chat(said: str, **more: Any) -> dict[str, Any]:
-    return {"model": "gpt-4o-mini", "messages": _messages(said), "max_tokens": LIMIT, **more}
+def _chat(said: str, client: Any = None, **more: Any) -> dict[str, Any]:
+    model = CHAT_MODELS[getattr(client, "_agentwatch_provider", "openai")]
+    return {"model": model, "messages": _messages(said), "max_tokens": LIMIT, **more}
 
 
 def _responses(said: str, **more: Any) -> dict[str, Any]:
@@ -80,12 +86,14 @@ def _responses(said: str, **more: Any) -> dict[str, Any]:
 
 
 def chat(client: Any, said: str) -> None:
-    assert client.chat.completions.create(**_chat(said)).choices[0].message.content
+    assert client.chat.completions.create(**_chat(said, client)).choices[0].message.content
 
 
 def chat_stream(client: Any, said: str) -> None:
     # a chunk without choices is what a program that asked for no usage must never get
-    for chunk in client.chat.completions.create(**_chat(said, max_tokens=None), stream=True):
+    for chunk in client.chat.completions.create(
+        **_chat(said, client, max_tokens=None), stream=True
+    ):
         assert chunk.choices
 
 
@@ -96,7 +104,7 @@ def chat_usage(client: Any, said: str) -> None:
 
 
 def chat_raw(client: Any, said: str) -> None:
-    raw = client.chat.completions.with_raw_response.create(**_chat(said))
+    raw = client.chat.completions.with_raw_response.create(**_chat(said, client))
     assert raw.parse().usage.total_tokens
 
 
@@ -155,12 +163,12 @@ def post(client: Any, said: str) -> None:
 
 
 async def async_chat(client: Any, said: str) -> None:
-    made = await client.chat.completions.create(**_chat(said))
+    made = await client.chat.completions.create(**_chat(said, client))
     assert made.choices[0].message.content
 
 
 async def async_chat_stream(client: Any, said: str) -> None:
-    asked = _chat(said, max_tokens=None)
+    asked = _chat(said, client, max_tokens=None)
     async for chunk in await client.chat.completions.create(**asked, stream=True):
         assert chunk.choices
 
@@ -182,6 +190,85 @@ async def async_raw(client: Any, said: str) -> None:
 
 async def async_embeddings(client: Any, said: str) -> None:
     assert (await client.embeddings.create(model="text-embedding-3-small", input=said)).data
+
+
+# ---- Anthropic
+
+
+def _message(said: str, **more: Any) -> dict[str, Any]:
+    return {"model": CLAUDE, "messages": _messages(said), "max_tokens": LIMIT, **more}
+
+
+def message(client: Any, said: str) -> None:
+    assert client.messages.create(**_message(said)).content
+
+
+def message_stream(client: Any, said: str) -> None:
+    for _ in client.messages.create(**_message(said, max_tokens=4000), stream=True):
+        pass
+
+
+def message_helper(client: Any, said: str) -> None:
+    with client.messages.stream(**_message(said, max_tokens=4000)) as stream:
+        assert "".join(stream.text_stream)
+
+
+def message_raw(client: Any, said: str) -> None:
+    assert client.messages.with_raw_response.create(**_message(said)).parse().usage
+
+
+def message_options(client: Any, said: str) -> None:
+    message(client.with_options(timeout=60, max_retries=0).copy(), said)
+
+
+def message_beta(client: Any, said: str) -> None:
+    assert client.beta.messages.create(**_message(said)).content
+
+
+async def async_message(client: Any, said: str) -> None:
+    assert (await client.messages.create(**_message(said))).content
+
+
+async def async_message_stream(client: Any, said: str) -> None:
+    asked = _message(said, max_tokens=4000)
+    async for _ in await client.messages.create(**asked, stream=True):
+        pass
+
+
+# ---- Gemini
+
+
+def _generate(said: str, limit: int = LIMIT) -> dict[str, Any]:
+    config = {"max_output_tokens": limit, "thinking_config": {"thinking_budget": 0}}
+    return {"model": GEMINI, "contents": said, "config": config}
+
+
+def generate(client: Any, said: str) -> None:
+    assert client.models.generate_content(**_generate(said)).text
+
+
+def generate_stream(client: Any, said: str) -> None:
+    for _ in client.models.generate_content_stream(**_generate(said, 4000)):
+        pass
+
+
+def gemini_chat(client: Any, said: str) -> None:
+    asked = _generate(said)
+    talk = client.chats.create(model=asked["model"], config=asked["config"])
+    assert talk.send_message(said).text
+
+
+def gemini_embed(client: Any, said: str) -> None:
+    assert client.models.embed_content(model="gemini-embedding-001", contents=said).embeddings
+
+
+async def async_generate(client: Any, said: str) -> None:
+    assert (await client.aio.models.generate_content(**_generate(said))).text
+
+
+async def async_generate_stream(client: Any, said: str) -> None:
+    async for _ in await client.aio.models.generate_content_stream(**_generate(said, 4000)):
+        pass
 
 
 ROWS = [
@@ -206,4 +293,34 @@ ROWS = [
     Row("openai", "async chat, `with_raw_response`", async_raw, is_async=True),
     Row("openai", "async responses", async_responses, is_async=True),
     Row("openai", "async embeddings", async_embeddings, is_async=True),
+    Row("anthropic", "messages", message),
+    Row("anthropic", "messages, streamed", message_stream, streams=True),
+    Row("anthropic", "messages, `stream` helper", message_helper, streams=True),
+    Row("anthropic", "messages, `with_raw_response`", message_raw),
+    Row("anthropic", "messages, `with_options` and `copy`", message_options),
+    Row("anthropic", "beta messages", message_beta),
+    Row("anthropic", "async messages", async_message, is_async=True),
+    Row("anthropic", "async messages, streamed", async_message_stream, is_async=True, streams=True),
+    Row("groq", "chat", chat),
+    Row("groq", "chat, streamed", chat_stream, streams=True),
+    Row("groq", "chat, `with_raw_response`", chat_raw),
+    Row("groq", "chat, `with_options` and `copy`", chat_options),
+    Row("groq", "async chat", async_chat, is_async=True),
+    Row("groq", "async chat, streamed", async_chat_stream, is_async=True, streams=True),
+    Row("xai", "chat", chat),
+    Row("xai", "chat, streamed", chat_stream, streams=True),
+    Row("xai", "async chat", async_chat, is_async=True),
+    Row("xai", "async chat, streamed", async_chat_stream, is_async=True, streams=True),
+    Row("gemini", "generate_content", generate),
+    Row("gemini", "generate_content_stream", generate_stream, streams=True),
+    Row("gemini", "chats", gemini_chat),
+    Row("gemini", "embed_content", gemini_embed),
+    Row("gemini", "async generate_content", async_generate, is_async=True),
+    Row(
+        "gemini",
+        "async generate_content_stream",
+        async_generate_stream,
+        is_async=True,
+        streams=True,
+    ),
 ]

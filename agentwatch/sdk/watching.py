@@ -4,7 +4,6 @@ raises our errors for our refusals. Neither the SDK nor the user's own HTTP clie
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -160,10 +159,16 @@ def new_session(terms: Terms | None) -> Session:
 
 def governed_copy(http: Any, gate: Gate) -> Any:
     """The HTTP client with our way out, and all else as it is: its hooks, headers, time-outs. The
-    original is left alone, and carries what goes straight to the provider."""
+    original is left alone, and carries what goes straight to the provider.
+
+    It is a plain one of its library: a subclass may have ways of its own past the transport, as
+    google's has, which sends through clients that it keeps inside.
+    """
     lib = library_of(http)
-    governed = copy.copy(http)
-    kind = AsyncGovernedTransport if hasattr(http, "aclose") else GovernedTransport
+    is_async = hasattr(http, "aclose")
+    governed: Any = object.__new__(lib.AsyncClient if is_async else lib.Client)
+    governed.__dict__.update(http.__dict__)
+    kind = AsyncGovernedTransport if is_async else GovernedTransport
     governed._transport = kind(lib, gate, http)
     # a proxy of the environment has no business between a client and its own machine
     governed._mounts = {}

@@ -21,6 +21,8 @@ from agentwatch import (
 )
 from agentwatch.standin.process import StandinProcess
 
+OTHERS = ("OPENAI_", "ANTHROPIC_", "GROQ_", "XAI_", "GEMINI_", "GOOGLE_", "AGENTWATCH_")
+
 each_row = pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
 
 
@@ -106,7 +108,7 @@ def straight(module_standin: StandinProcess) -> Iterator[dict[str, tuple[str, in
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aw-")))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in list(os.environ):
-            if name.startswith(("OPENAI_", "AGENTWATCH_")):
+            if name.startswith(OTHERS):
                 patch.delenv(name)
         patch.setenv("AGENTWATCH_HOME", str(home))
         made = {row.id: _alone(row, module_standin) for row in ROWS}
@@ -116,10 +118,15 @@ def straight(module_standin: StandinProcess) -> Iterator[dict[str, tuple[str, in
         yield {row: (session, billed, daemon) for row, (session, billed) in made.items()}
 
 
+def _base(standin: StandinProcess, row: Row) -> str:
+    """The provider's own address, as that one's SDK takes it."""
+    return standin.of(row.provider) + ("/v1" if row.provider == "xai" else "")
+
+
 def _alone(row: Row, standin: StandinProcess) -> tuple[str, int]:
     standin.reset()
     client = row.client(
-        api_key=standin.key, base_url=standin.of(row.provider), agentwatch_session_budget_usd=1.0
+        api_key=standin.key, base_url=_base(standin, row), agentwatch_session_budget_usd=1.0
     )
     row.run(client)
     bill = standin.bill()
@@ -144,7 +151,7 @@ def test_away_and_fail_closed(
 ) -> None:
     client = row.client(
         api_key=standin.key,
-        base_url=standin.of(row.provider),
+        base_url=_base(standin, row),
         agentwatch_session_id="closed",
         agentwatch_enforcement_fail_open=False,
     )
@@ -153,3 +160,9 @@ def test_away_and_fail_closed(
     assert refused.value.session_id == "closed"
     assert "no daemon is running" in refused.value.reason
     assert standin.bill()["requests"] == 0
+
+
+def test_the_page_s_table_has_these_rows() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text(encoding="utf-8")
+    listed = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if "✓" in line]
+    assert [each.removesuffix(" |") for each in listed] == [row.id for row in ROWS]
