@@ -49,7 +49,7 @@ class ProviderSettings(Section, frozen=True):
     base_url: str | None = None
     passthrough: tuple[str, ...] = ()
     #: what a provider of the user's own speaks; None: it is one that is known
-    wire: Literal["openai"] | None = None
+    wire: Literal["openai", "mistral"] | None = None
     #: False: it asks for no key (a server on this machine)
     needs_key: bool = True
     #: the tier that a request with `service_tier: auto` may be billed at

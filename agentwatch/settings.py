@@ -27,7 +27,7 @@ from agentwatch.sections import (
     ProviderSettings,
     Values,
 )
-from agentwatch.upstreams import PROVIDERS, PUBLIC_UPSTREAMS, upstream_base
+from agentwatch.upstreams import PROVIDERS, PUBLIC_UPSTREAMS, WIRE_UPSTREAMS, upstream_base
 from agentwatch.webhooks import check_url, secret_bytes
 
 PREFIX = "AGENTWATCH_"
@@ -39,9 +39,15 @@ class Settings(Values, frozen=True, kw_only=True):
     paths: Paths
 
     @property
+    def own_wires(self) -> dict[str, str]:
+        """The providers that the configuration alone defines, and what each speaks."""
+        own = self.providers.items()
+        return {name: told.wire for name, told in own if told.wire and name not in PROVIDERS}
+
+    @property
     def own_providers(self) -> tuple[str, ...]:
-        """The providers that the configuration alone defines."""
-        return tuple(name for name in self.providers if name not in PROVIDERS)
+        """Their names."""
+        return tuple(self.own_wires)
 
     @property
     def provider_names(self) -> tuple[str, ...]:
@@ -50,10 +56,9 @@ class Settings(Values, frozen=True, kw_only=True):
 
     def upstream(self, provider: str) -> str:
         """The base URL that this provider's paths are appended to (see upstreams.py)."""
-        told = self.providers.get(provider)
-        return upstream_base(
-            provider, (told and told.base_url) or PUBLIC_UPSTREAMS.get(provider, "")
-        )
+        told = self.provider(provider)
+        public = PUBLIC_UPSTREAMS.get(provider) or WIRE_UPSTREAMS.get(told.wire or "", "")
+        return upstream_base(provider, told.base_url or public)
 
     def provider(self, name: str) -> ProviderSettings:
         """What was configured for this provider; the defaults where nothing was."""
@@ -248,7 +253,7 @@ def _check_wire(settings: Settings, name: str) -> None:
         raise SettingsError(
             f"{where}: a provider's name is small letters, digits and '-', as it stands in paths"
         )
-    if told.base_url is None:
+    if told.base_url is None and told.wire not in WIRE_UPSTREAMS:
         raise SettingsError(f"{where} base_url is missing: where {name} is reached")
 
 

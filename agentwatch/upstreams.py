@@ -21,6 +21,9 @@ PUBLIC_UPSTREAMS = {
     "gemini": "https://generativelanguage.googleapis.com",
 }
 
+#: where a provider of the user's own is, if not said, by what it speaks
+WIRE_UPSTREAMS = {"mistral": "https://api.mistral.ai/v1"}
+
 PROVIDERS = tuple(PUBLIC_UPSTREAMS)
 
 #: what a user may have put behind the base, for the providers whose base has no version

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,11 @@ from agentwatch.store.alerts import AlertStore
 from agentwatch.store.sqlite import SqliteJournal
 from agentwatch.store.store import Store
 from agentwatch.wire.anthropic import Anthropic
-from agentwatch.wire.compatible import Compatible
 from agentwatch.wire.dialect import Dialect
 from agentwatch.wire.gemini import Gemini
 from agentwatch.wire.groq import Groq
 from agentwatch.wire.openai import OpenAI
+from agentwatch.wire.own import WIRES
 from agentwatch.wire.xai import XAI
 
 logger = logging.getLogger(__name__)
@@ -93,10 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG if error.exit_code in (2, EXIT_CONFIG) else 1
 
 
-def dialects(own: Iterable[str] = ()) -> dict[str, Dialect]:
-    """Every wire that is spoken, by its provider's name; `own` are the user's providers."""
+def dialects(own: Mapping[str, str] | None = None) -> dict[str, Dialect]:
+    """Every wire that is spoken, by its provider's name; `own` are the user's providers and
+    what each speaks."""
     spoken: tuple[Dialect, ...] = (OpenAI(), Anthropic(), Gemini(), Groq(), XAI())
-    return {dialect.name: dialect for dialect in (*spoken, *map(Compatible, own))}
+    known = {dialect.name: dialect for dialect in spoken}
+    return known | {name: WIRES[wire](name) for name, wire in (own or {}).items()}
 
 
 def book_of(settings: Settings, handover: Handover) -> PriceBook:
@@ -138,7 +140,7 @@ async def _serve(
         logger.warning("settled after a crash: hold %s of %s", outcome.hold, outcome.session)
     tasks = Tasks()
     async with open_session() as session:
-        spoken = dialects(settings.own_providers)
+        spoken = dialects(settings.own_wires)
         ways = {name: Upstream(name, settings.upstream(name), session) for name in spoken}
         book = partial(book_of, settings, handover)
         events = Events()

@@ -18,6 +18,7 @@ PROVIDERS = {
     "groq": "groq",
     "xai": "x-ai",
     "gemini": "google",
+    "mistral": "mistral",
 }
 
 

@@ -26,6 +26,7 @@ from agentwatch.standin.bill import Bill, Entry
 from agentwatch.standin.gemini import Gemini
 from agentwatch.standin.groq import Groq
 from agentwatch.standin.line import Line
+from agentwatch.standin.mistral import Mistral
 from agentwatch.standin.openai import OpenAI
 from agentwatch.standin.play import Play
 from agentwatch.standin.provider import BadRequestError, Call, Provider, plan_for
@@ -57,7 +58,14 @@ class Standin:
         self._rules: list[Rule] = []
         self._default = dict(options.default)
         self._marks = (*MARKS, *(canary.encode() for canary in options.canaries))
-        self._providers: Sequence[Provider] = (OpenAI(), Anthropic(), Gemini(), Groq(), XAI())
+        self._providers: Sequence[Provider] = (
+            OpenAI(),
+            Anthropic(),
+            Gemini(),
+            Groq(),
+            XAI(),
+            Mistral(),
+        )
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
 from agentwatch.core.usage import Usage
-from agentwatch.wire.dialect import Meter
-from agentwatch.wire.json_object import LARGEST, read_json
+from agentwatch.wire.dialect import Ask, Meter, Request
+from agentwatch.wire.json_object import LARGEST, given, read_json, read_object
 from agentwatch.wire.openai import OpenAI
 from agentwatch.wire.openai_chat import ChatBody, ChatStream
 from agentwatch.wire.openai_request import (
@@ -27,12 +28,15 @@ from agentwatch.wire.openai_request import (
 )
 from agentwatch.wire.openai_usage import read_usage
 
+_OLD, _NEW = _LIMITS = ("max_tokens", "max_completion_tokens")
+
 
 class Compatible(OpenAI):
     """The dialect of one such provider."""
 
     apis: Mapping[str, Api] = {
-        "/chat/completions": CHAT,
+        # the limit's newer name is ignored by many, and what is ignored limits nothing
+        "/chat/completions": CHAT._replace(limits=_LIMITS),
         "/responses": RESPONSES,
         "/completions": COMPLETIONS,
         "/embeddings": EMBEDDINGS,
@@ -43,6 +47,17 @@ class Compatible(OpenAI):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def read(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Ask, Request]:
+        """Read a request; a limit that has the newer name alone gets both. Raises Refusal."""
+        if _NEW.encode() in body:
+            fields = read_object(body)
+            limit = given(fields, _NEW)
+            if limit is not None and given(fields, _OLD) is None:
+                body = msgspec.json.encode({**fields, _OLD: limit})
+        return super().read(method, path, query, headers, body)
 
     def meter(self, answering: Answering) -> Meter:
         """A meter for one answer."""

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from agentwatch.errors import AgentWatchError, SettingsError, UsageError
+from agentwatch.upstreams import PROVIDERS
 from agentwatch_cli.commands import prices
 
 app = typer.Typer()
@@ -46,7 +47,7 @@ def test_a_listing_is_rows_under_their_plural() -> None:
     assert answer["schema_version"] == 1
     by_name = {(row["provider"], row["model"]): row for row in answer["prices"]}
     assert by_name["openai", "gpt-4o"]["input_usd_per_mtok"] == 2.5
-    assert {provider for provider, _ in by_name} == {"openai", "anthropic", "groq", "xai", "gemini"}
+    assert {provider for provider, _ in by_name} == {*PROVIDERS, "mistral"}
 
 
 def test_a_listing_of_one_provider_has_only_that() -> None:

@@ -22,6 +22,10 @@ base_url = "{url}/openai"
 wire = "openai"
 base_url = "{url}/openai/v1"
 needs_key = false
+
+[providers.mistral]
+wire = "mistral"
+base_url = "{url}/mistral"
 """
 PRICES = """
 [deepseek.gpt-4o-mini]
@@ -46,7 +50,10 @@ def own() -> Iterator[tuple[Daemon, StandinProcess]]:
     with StandinProcess() as standin:
         (home / "config.toml").write_text(CONFIG.format(url=standin.url.removesuffix("/v1")))
         (home / "prices.toml").write_text(PRICES)
-        variables = environment(home, standin) | {"DEEPSEEK_API_KEY": standin.key}
+        variables = environment(home, standin) | {
+            "DEEPSEEK_API_KEY": standin.key,
+            "MISTRAL_API_KEY": standin.key,
+        }
         daemon = Daemon(home, variables)
         try:
             daemon.up()
@@ -130,5 +137,48 @@ def test_its_prices_are_listed_and_its_key_can_be_kept(
     shown = daemon.command("prices", "show", "deepseek/gpt-4o-mini")
     assert shown.returncode == 0 and "from user" in shown.stdout
     assert daemon.command("prices", "ls", "--provider", "local").returncode == 0
-    other = daemon.command("keys", "set", "mistral")
+    other = daemon.command("keys", "set", "cohere")
     assert other.returncode == 2 and "deepseek" in other.stderr
+
+
+SMALL = "mistral-small-2603"
+MISTRAL = {
+    "plain": chat("tokens=23", model=SMALL),
+    "cached": chat("tokens=9 density=1 cached=20", model=SMALL),
+    "reasoning": chat("tokens=9 reasoning=30", model=SMALL),
+    "cut short by the limit": chat("tokens=50", model=SMALL, max_tokens=9),
+    "two choices": chat("tokens=9", model="codestral-2508", n=2),
+    "another model answers": chat("tokens=9 answer_model=codestral-2508", model=SMALL),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", MISTRAL)
+def test_mistral_is_settled_at_what_was_billed(
+    own: tuple[Daemon, StandinProcess], name: str, stream: bool
+) -> None:
+    """Prices come from the price list; a budget below the model's own limit has one put in, under
+    the one name that Mistral knows."""
+    daemon, standin = own
+    standin.reset()
+    agent = daemon.open(0.1)
+    with sdk(daemon, agent, "mistral") as client:
+        made: Any = client.chat.completions.create(**MISTRAL[name], stream=stream)
+        if stream:
+            assert [bool(chunk.usage) for chunk in made][-1]
+    shown, bill = agent.at_rest(), standin.bill()
+    assert nanos(shown["settled_usd"]) == bill["billed_nanos"] > 0
+    assert shown["estimated"] == 0 and bill["leaks"] == []
+    assert standin.requests()[0]["limit"] is not None
+
+
+def test_a_limit_that_would_be_ignored_gets_the_name_that_is_not(
+    own: tuple[Daemon, StandinProcess],
+) -> None:
+    """The stand-in reads OpenAI's request strictly, and takes no two limits: so it tells that both
+    were there."""
+    daemon, standin = own
+    standin.reset()
+    client = sdk(daemon, daemon.open(1.0), "deepseek")
+    with client, pytest.raises(openai.BadRequestError, match="not both"):
+        client.chat.completions.create(**chat(max_completion_tokens=9))

@@ -55,3 +55,20 @@ def test_what_it_costs_there_is_not_known(method: str, path: str) -> None:
 def test_it_is_asked_under_its_own_name() -> None:
     ask, _ = Compatible("local").read("GET", "/v1/models", "", {}, b"")
     assert (ask.provider, ask.free) == ("local", True)
+
+
+def sent(output_limit: int | None = None, **fields: Any) -> dict[str, Any]:
+    body = json.dumps({"model": "m", "messages": MESSAGES, **fields}).encode()
+    ask, request = Compatible("local").read("POST", "/v1/chat/completions", "", {}, body)
+    assert ask.output_limit == next(iter(fields.values()), None)
+    told: dict[str, Any] = json.loads(request.body(output_limit))
+    return {key: value for key, value in told.items() if key not in ("model", "messages")}
+
+
+def test_a_limit_stands_under_the_name_that_all_servers_obey() -> None:
+    """Many ignore max_completion_tokens, and what is ignored limits nothing."""
+    assert sent(output_limit=5) == {"max_tokens": 5}
+    assert sent(max_tokens=9) == {"max_tokens": 9}
+    assert sent(max_completion_tokens=9) == {"max_tokens": 9, "max_completion_tokens": 9}
+    both = sent(output_limit=5, max_completion_tokens=9)
+    assert both == {"max_tokens": 5, "max_completion_tokens": 5}
