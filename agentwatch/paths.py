@@ -30,6 +30,7 @@ _OURS = frozenset(
         "keys.json",
         "ledger.sqlite3",
         "alerts.sqlite3",
+        "telemetry.sqlite3",
         "agentwatch.lock",
         "daemon.json",
     }
@@ -46,6 +47,7 @@ class Paths:
     state_dir: Path
     ledger: Path
     alerts: Path
+    telemetry: Path
     lock: Path
     daemon_file: Path
     log: Path
@@ -115,6 +117,7 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
         state_dir=state,
         ledger=state / "ledger.sqlite3",
         alerts=state / "alerts.sqlite3",
+        telemetry=state / "telemetry.sqlite3",
         lock=state / "agentwatch.lock",
         daemon_file=state / "daemon.json",
         log=state / "daemon.log",

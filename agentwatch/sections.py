@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from agentwatch.core.alert import ALERT, SEVERITIES
 from agentwatch.core.anomaly import Limits
 from agentwatch.core.money import parse_usd
+from agentwatch.core.telemetry_settings import RisksSettings, TelemetrySettings
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Timeout = Annotated[float, Meta(ge=0.1, le=3_600)]
@@ -153,6 +154,8 @@ class Values(Section, frozen=True):
     prices: PricesSettings = PricesSettings()
     anomalies: AnomaliesSettings = AnomaliesSettings()
     alerts: AlertsSettings = AlertsSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    risks: RisksSettings = RisksSettings()
     run: RunSettings = RunSettings()
     doors: DoorsSettings = DoorsSettings()
     daemon: DaemonSettings = DaemonSettings()

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from agentwatch.core.telemetry_settings import RisksSettings
 from agentwatch.errors import SettingsError, UsageError
 from agentwatch.paths import Paths, find_paths
 from agentwatch.sections import (
@@ -212,9 +213,19 @@ def _refuse_mistyped(variable: str) -> None:
 
 
 def _parse_text(dotted: tuple[str, ...], text: str) -> object:
-    if dotted[-1] in ("passthrough", "notify"):
+    if dotted[-1] in ("passthrough", "notify", "allow"):
         return [part.strip() for part in text.split(",") if part.strip()]
+    if text.lstrip().startswith("{"):
+        return _parse_table(text)
     return text.strip()
+
+
+def _parse_table(text: str) -> object:
+    """A table in a variable is written as in the file: {PII_IP = "off"}."""
+    try:
+        return tomllib.loads(f"table = {text.strip()}")["table"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _with(values: Mapping[str, Any], dotted: tuple[str, ...], value: object) -> dict[str, Any]:
@@ -234,6 +245,7 @@ def _check_meaning(settings: Settings) -> None:
     _check_price(settings.prices)
     _check_pace(settings.anomalies)
     _check_webhook(settings.alerts)
+    _check_risks(settings.risks)
     _check_state(settings)
 
 
@@ -289,6 +301,13 @@ def _check_pace(anomalies: AnomaliesSettings) -> None:
         raise SettingsError(str(error)) from None
     if most == 0:
         raise SettingsError("[anomalies] usd_per_hour must be above zero")
+
+
+def _check_risks(risks: RisksSettings) -> None:
+    try:
+        risks.policy()
+    except UsageError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _check_price(prices: PricesSettings) -> None:

@@ -52,6 +52,12 @@ TESTED_ELSEWHERE = {
     "agentwatch/daemon/proxy.py": "e2e/test_threats_requests.py",
     "agentwatch/daemon/shapes.py": "e2e/test_threats_control.py",
     "agentwatch/daemon/upstream.py": "e2e/test_threats_headers.py",
+    "agentwatch/daemon/control_telemetry.py": "e2e/test_telemetry.py",
+    "agentwatch/daemon/telemetry_frames.py": "daemon/test_telemetry_worker.py",
+    "agentwatch/daemon/telemetry_link.py": "e2e/test_telemetry.py",
+    "agentwatch/daemon/trace.py": "e2e/test_telemetry.py",
+    "agentwatch/core/telemetry_settings.py": "test_settings.py",
+    "agentwatch/core/call_record.py": "store/test_store_telemetry.py",
     # a command's parts are tested through the command
     "cli/agentwatch_cli/commands/budgets.py": "cli/test_sessions_command.py",
     "cli/agentwatch_cli/commands/env.py": "cli/test_run_command.py",

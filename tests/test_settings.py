@@ -170,6 +170,13 @@ def _another(settings: Settings, key: tuple[str, ...], numbers: dict[str, str]) 
         "webhook_secret": "whsec_" + "A" * 32,
         "webhook_allow_private": "true",
         "notify": "json://localhost/",
+        "payloads": "full",
+        "metrics_on_port": "true",
+        "project_retention_days": "{shop = 2}",
+        "action": "off",
+        "tags": '{PII_IP = "off"}',
+        "patterns": '{EMPLOYEE_ID = "EMP-[0-9]{6}"}',
+        "allow": "*@example.com, 192.0.2.*",
     }
     if key[-1] in words:
         return words[key[-1]]

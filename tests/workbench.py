@@ -20,6 +20,7 @@ from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Call, Governor
 from agentwatch.daemon.relay import ClientGone
 from agentwatch.daemon.tasks import Tasks
+from agentwatch.daemon.telemetry import Telemetry
 from agentwatch.daemon.upstream import Lost, NotSent
 from agentwatch.daemon.watch import Watch
 from agentwatch.errors import JournalUnavailable
@@ -206,6 +207,8 @@ class Bench:
         self.events = Events()
         told = settings(**variables)
         self.watch = Watch(self.store, AlertStore(None), told.anomalies, self.events)
+        #: without its process: what is put stays in the queue
+        self.telemetry = Telemetry(told, Tasks(), self.store.count_risks)
         self.governor = Governor(
             self.store,
             book(),
@@ -215,6 +218,7 @@ class Bench:
             self.tasks,
             self.events,
             self.watch,
+            self.telemetry,
         )
 
     def open(self, usd: float | None = 1.0, name: str = "s", **terms: Any) -> Any:

@@ -23,6 +23,8 @@ MODELS_KEPT = 100
 #: sessions that one session may be split into, and how deep
 MOST_CHILDREN = 1000
 DEEPEST = 8
+#: risks that a session's calls are counted by: whoever tells of a call may make up tags
+RISKS_KEPT = 64
 #: tokens of a session that open its door; opening it again drops the oldest
 TOKENS_PER_SESSION = 8
 
@@ -77,8 +79,8 @@ class Session(Account, kw_only=True):
     expires_at: float | None = None
     last_call_at: float | None = None
     tokens: list[str] = field(default_factory=list)
-    #: statistics beside the journal, not folds of it: calls that were refused, and calls that
-    #: governance did not fully cover, by cause
+    #: statistics beside the journal, not folds of it: calls that were refused, calls that
+    #: governance did not fully cover, by cause, and calls in which a risk was seen, by its tag
     refusals: int = 0
     passes: dict[str, int] = field(default_factory=dict)
     #: the accounts that this session is a part of, the nearest first: its calls are held there too
@@ -87,6 +89,7 @@ class Session(Account, kw_only=True):
     children: int = 0
     #: calls of it came through the daemon: a record of one that was made elsewhere is of those
     proxied: bool = False
+    risks: dict[str, int] = field(default_factory=dict)
 
     def state_at(self, at: float) -> str:
         """The state as it is at `at`: a session whose time is up is closed."""

@@ -15,6 +15,7 @@ from agentwatch.daemon.access import KEY_PREFIX, Wrappers, presented, session_of
 from agentwatch.daemon.control_alerts import AlertCalls
 from agentwatch.daemon.control_budgets import BudgetCalls
 from agentwatch.daemon.control_sessions import SessionCalls
+from agentwatch.daemon.control_telemetry import TelemetryCalls
 from agentwatch.daemon.courier import Courier
 from agentwatch.daemon.doors import check_origin, connection_of
 from agentwatch.daemon.elsewhere import Elsewhere
@@ -70,14 +71,16 @@ class Control:
             self._wrappers,
             governor.calls_of,
             governor.watch.of,
+            governor.telemetry.looked_through,
         )
         alerts = AlertCalls(governor.watch, courier)
         budgets = BudgetCalls(self._store, Preflight(governor, settings))
         #: calls that are made elsewhere are charged through it
         self.elsewhere = Elsewhere(governor)
+        telemetry = TelemetryCalls(governor, metrics_on_port=settings.telemetry.metrics_on_port)
+        parts = (sessions, budgets, alerts, self.elsewhere, telemetry)
         #: every row, of all parts
-        self.routes = (*self._own_routes(), *sessions.routes(), *budgets.routes(), *alerts.routes())
-        self.routes += self.elsewhere.routes()
+        self.routes = (*self._own_routes(), *(each for part in parts for each in part.routes()))
 
     def _own_routes(self) -> tuple[Route, ...]:
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -44,8 +44,10 @@ class SessionCalls:
         wrappers: Wrappers,
         calls_of: Callable[[str], int],
         alerts: Alerts,
+        looked_through: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
+        self._looked_through = looked_through
         self._alerts = alerts
         self._events = events
         self._wrappers = wrappers
@@ -114,8 +116,10 @@ class SessionCalls:
         }
 
     async def session(self, asked: Asked) -> Answer:
-        """One session."""
-        return self._shape(self._named(asked))
+        """One session, with the risks of the calls that are over by now."""
+        session = self._named(asked)
+        await self._looked_through()
+        return self._shape(session)
 
     async def set_budget(self, asked: Asked) -> Answer:
         """Set a session's ceiling; from inside it can only be lowered."""

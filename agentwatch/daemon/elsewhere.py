@@ -14,6 +14,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from agentwatch.core.accounts import Session
+from agentwatch.core.call_record import CallRecord
 from agentwatch.core.money import to_usd
 from agentwatch.core.price_book import ModelPrice, PriceBook
 from agentwatch.core.prices import Unpriced, cost
@@ -74,6 +75,7 @@ class Elsewhere:
         bill = bill_of(self._governor.book, model, usage)
         written = self.charge(session, bill, _PREFIX + new_hold_id()[1:])
         if written is not None:
+            self._record(session, bill, body.get("identified_risks") or [])
             await written
         told = {"charged_usd": to_usd(bill.nanos), "reason": bill.reason or None}
         return json_answer(202, {"schema_version": SCHEMA_VERSION, "accepted": True, **told})
@@ -108,6 +110,31 @@ class Elsewhere:
                 self._governor.count_pass(session, each)
             self._watch(session, bill)
         return written
+
+    def _record(self, session: Session, bill: Bill, risks: list[str]) -> None:
+        """What was told of the call, beside those that went through the daemon."""
+        self._governor.telemetry.tell(
+            CallRecord(
+                request_id="",
+                session_id=session.name,
+                at=self._store.now(),
+                project=session.project,
+                team=session.team,
+                provider=bill.provider,
+                api="elsewhere",
+                model=bill.model,
+                model_asked=bill.model,
+                iteration=session.iterations,
+                verdict="elsewhere",
+                reason=bill.reason,
+                basis=bill.basis,
+                price_version=self._governor.book.version,
+                cost_nanos=bill.nanos,
+                input_tokens=bill.input_tokens,
+                output_tokens=bill.output_tokens,
+                risks=risks,
+            )
+        )
 
     def _watch(self, session: Session, bill: Bill) -> None:
         """A runaway is one wherever its calls are made."""

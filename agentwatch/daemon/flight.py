@@ -17,6 +17,7 @@ from agentwatch.core.money import round_up
 from agentwatch.core.prices import PriceBook
 from agentwatch.daemon import failpoints
 from agentwatch.daemon.quoting import Charge, charge
+from agentwatch.daemon.trace import Trace
 from agentwatch.store.store import Store
 from agentwatch.wire.dialect import Ask, Meter
 
@@ -51,6 +52,8 @@ class Flight:
         self.ended_by: str | None = None
         #: is told once how it ended, before the client has the last of the answer
         self.when_over: Callable[[Over], None] | None = None
+        #: what is told of it once it is over
+        self.trace = Trace()
         self._left_at: float | None = None
         self._quoted = quoted
         self._store = store
@@ -107,6 +110,7 @@ class Flight:
 
     def settle(self, meter: Meter) -> int:
         """Charge what the answer cost, as far as it was read; nanos."""
+        self.trace.usage = meter.usage
         what = charge(self.ask, self._quoted, self.held, meter, self._book, self._seconds)
         nanos = self._settle(what)
         tokens = what.input_tokens if what.basis == "usage" else None
@@ -134,6 +138,8 @@ class Flight:
 
     def void(self, reason: str) -> None:
         """Nothing was billed for sure."""
+        if self.hold_id in self._store.ledger.holds:
+            self.trace.voided = reason
         self._store.void(self.hold_id, reason)
         self._over(Over(failed=True))
 
@@ -143,6 +149,9 @@ class Flight:
             tell(how)
 
     def _settle(self, what: Charge) -> int:
+        if self.hold_id in self._store.ledger.holds:
+            # what follows is a repeat, which changes nothing
+            self.trace.charge = what
         failpoints.at("before_settle")
         outcome, _ = self._store.settle(
             self.hold_id,

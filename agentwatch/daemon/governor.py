@@ -28,6 +28,9 @@ from agentwatch.daemon.flight import Flight
 from agentwatch.daemon.quoting import priced, quote_for
 from agentwatch.daemon.relay import Client, Relay
 from agentwatch.daemon.tasks import Tasks
+from agentwatch.daemon.telemetry import Telemetry
+from agentwatch.daemon.telemetry_frames import Item
+from agentwatch.daemon.trace import item_of, refused
 from agentwatch.daemon.turnstile import Turnstile
 from agentwatch.daemon.upstream import Upstream
 from agentwatch.daemon.watch import Watch
@@ -75,11 +78,13 @@ class Governor:
         tasks: Tasks,
         events: Events,
         watch: Watch,
+        telemetry: Telemetry,
     ) -> None:
         self.store = store
         self.book = book
         self.events = events
         self.watch = watch
+        self.telemetry = telemetry
         #: calls that governance did not fully cover, by cause, since this process began
         self.passes: dict[str, int] = {}
         self._upstreams = upstreams
@@ -171,12 +176,15 @@ class Governor:
         auto_tier = self._settings.provider(call.ask.provider).auto_tier
         quoted = quote_for(call.ask, prices, auto_tier)
         quoted = await self._sharpened(session, call, quoted, auto_tier)
+        if self.telemetry.blocks:
+            await self.telemetry.check(call.request.body())
         hold_id = new_hold_id()
         failpoints.at("before_hold")
         verdict, written = await self._admit(session, call.ask, quoted, hold_id)
         failpoints.at("after_hold")
         flight = Flight(hold_id, session.name, call.ask, quoted, self.store, self.book)
         flight.flies_in(_this_task())
+        flight.trace.keeps, flight.trace.held = self.telemetry.wants_text, flight.held
         flights = self._flights.setdefault(session.name, set())
         flights.add(flight)
         try:
@@ -192,6 +200,7 @@ class Governor:
             raise
         finally:
             flight.abandon()
+            self.telemetry.put(item_of(flight, session, verdict.limit, self.book.version))
             flights.discard(flight)
             if not flights:
                 self._flights.pop(session.name, None)
@@ -323,9 +332,10 @@ class Governor:
                 return
         work.cancel()
 
-    def refused(self, session: Session, refusal: Refusal) -> None:
+    def refused(self, session: Session, refusal: Refusal, ask: Ask | None = None) -> None:
         """Count a request of this session's that was refused. One for want of money is counted
         where it is decided; a WebSocket is asked for again by HTTP at once."""
+        self.telemetry.put(Item(refused(session, ask, refusal.reason, self.store.now())))
         if refusal.reason not in _NOT_COUNTED:
             session.refusals += 1
             self.store.touch(session)

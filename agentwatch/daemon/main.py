@@ -40,6 +40,7 @@ from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.proxy import Proxy
 from agentwatch.daemon.spooled import Spooled
 from agentwatch.daemon.tasks import Tasks
+from agentwatch.daemon.telemetry import Telemetry
 from agentwatch.daemon.upstream import Upstream, open_session
 from agentwatch.daemon.watch import Watch
 from agentwatch.errors import AgentWatchError
@@ -148,15 +149,18 @@ async def _serve(
         courier = Courier(alerts, channels_of(settings.alerts), store.now)
         watch = Watch(store, alerts, settings.anomalies, events, courier.channels)
         await watch.open()
-        governor = Governor(store, book(), ways, keys, settings, tasks, events, watch)
+        telemetry = Telemetry(settings, Tasks(), store.count_risks)
+        governor = Governor(store, book(), ways, keys, settings, tasks, events, watch, telemetry)
         daemon = Daemon(
             governor, spoken, keys, settings, tasks, book, partial(end, EXIT_REREAD), courier
         )
         await daemon.listen(arguments.port_fd, arguments.socket_fd)
+        telemetry.open()
         _rarely_collect()
         _say_ready(arguments.ready_fd)
         code = await ended
         await daemon.stop(settings.daemon.stop_grace_s)
+        await telemetry.close()
     await store.close()
     await watch.alerts.close()
     return code

@@ -69,7 +69,7 @@ class Proxy:
         """Answer one request of an agent."""
         dialect = self._dialects[target.provider].at(target.path)
         client = HttpClient(request, self._settings.doors.write_timeout_s)
-        session = None
+        session = call = None
         try:
             check_origin(request, port)
             session, slot = identify(
@@ -84,7 +84,7 @@ class Proxy:
             await self._governor.serve(call, client)
         except Refusal as refusal:
             if session is not None:
-                self._governor.refused(session, refusal)
+                self._governor.refused(session, refusal, call.ask if call else None)
             return _refused(dialect, refusal, session.name if session else None)
         except asyncio.CancelledError:
             # the call's own task was ended, as its client has gone

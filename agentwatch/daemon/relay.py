@@ -17,6 +17,7 @@ from agentwatch.core.money import usd_text
 from agentwatch.daemon import failpoints, words
 from agentwatch.daemon.encodings import Decoder, Undecodable, decoder
 from agentwatch.daemon.flight import Flight, OutOfMoney
+from agentwatch.daemon.trace import Trace
 from agentwatch.daemon.upstream import Answer, Lost, NotSent, Upstream
 from agentwatch.wire.dialect import Meter
 
@@ -102,7 +103,8 @@ class Relay:
         answer: Answer | None = None
         try:
             flight.leave()
-            answer = await self._send(limit)
+            answer = await self._send(limit, flight.trace)
+            flight.trace.status = answer.status
             if answer.status >= 300:
                 flight.void(f"refused by the provider: {answer.status}")
                 await self._copy(answer, headers)
@@ -125,15 +127,18 @@ class Relay:
             if answer is not None:
                 answer.abort()
 
-    async def _send(self, limit: int | None) -> Answer:
+    async def _send(self, limit: int | None, trace: Trace | None = None) -> Answer:
         call = self._call
+        body = call.request.body(limit)
+        if trace is not None:
+            trace.sent(body)
         failpoints.at("before_send")
         answer = await self._upstream.send(
             call.method,
             call.ask.upstream_path,
             call.headers,
             self._credential,
-            call.request.body(limit),
+            body,
         )
         failpoints.at("after_head")
         return answer
@@ -159,7 +164,7 @@ class Relay:
     ) -> None:
         meter = self._call.request.meter(streamed=False)
         meter.head(answer.headers)
-        unpack = _Unpack(answer, meter)
+        unpack = _Unpack(answer, meter, flight.trace)
         kept = bytearray()
         if answer.headers.get("Content-Type", "").startswith("audio/"):
             await self._start(answer, headers)  # it is played as it comes
@@ -187,7 +192,7 @@ class Relay:
     async def _stream(self, flight: Flight, answer: Answer, headers: dict[str, str]) -> None:
         meter = self._call.request.meter(streamed=answer.is_stream)
         meter.head(answer.headers)
-        unpack = _Unpack(answer, meter)
+        unpack = _Unpack(answer, meter, flight.trace)
         try:
             await self._start(answer, headers, plain=unpack.decodes)
             # into what stays encoded no last word of ours can be put: it is broken off
@@ -305,7 +310,8 @@ class _Unpack:
     `blind` tells that some of the answer could not be decoded, so that the meter has not seen it.
     """
 
-    def __init__(self, answer: Answer, meter: Meter) -> None:
+    def __init__(self, answer: Answer, meter: Meter, trace: Trace) -> None:
+        self._trace = trace
         encoding = answer.headers.get("Content-Encoding", "")
         self._decoder: Decoder | None = decoder(encoding)
         encoded = encoding.lower() not in ("", "identity")
@@ -319,7 +325,9 @@ class _Unpack:
         if self._decoder is None:
             return b"" if self.decodes else chunk
         try:
-            out = self._meter.feed(self._decoder.feed(chunk))
+            plain = self._decoder.feed(chunk)
+            self._trace.came(plain)
+            out = self._meter.feed(plain)
             return chunk if self.untouched else out
         except Undecodable as error:
             logger.warning("an answer can't be decoded: %s", error)

@@ -50,7 +50,7 @@ def session_shape(session: Session, at: float, alerts: Alerts | None = None) -> 
         "estimated": session.estimated,
         "longest_call_s": round(session.longest_call_s, 3),
         "fail_open": dict(session.passes),
-        "risks": {},
+        "risks": dict(session.risks),
         "alerts": [] if alerts is None else alerts(session.name),
         "opened_at": session.opened_at,
         "last_call_at": session.last_call_at,

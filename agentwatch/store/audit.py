@@ -15,7 +15,7 @@ _encode = msgspec.json.Encoder().encode
 Digest = dict[str, bytes]
 
 #: kept beside the journal, and no fold of it
-STATISTICS = ("refusals", "passes")
+STATISTICS = ("refusals", "passes", "risks")
 
 
 def digest(balances: Balances) -> Digest:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
 from agentwatch.core.accounts import Account, Outcome, Session
 from agentwatch.core.admission import Admitted, Policy, Refused, Waits
@@ -195,6 +196,15 @@ class Store:
         """Write a statistic that is kept beside the journal, when there is time."""
         self._queued.accounts[account.id] = account
         self._flush()
+
+    def count_risks(self, session_id: str, tags: list[str]) -> None:
+        """Count the risks that were seen in one call of a session, if it is still there."""
+        session = self.ledger.sessions.get(session_id)
+        if session is not None:
+            for tag in tags:
+                if tag in session.risks or len(session.risks) < acc.RISKS_KEPT:
+                    session.risks[tag] = session.risks.get(tag, 0) + 1
+            self.touch(session)
 
     # ---- the journal
 

@@ -99,6 +99,23 @@ class Control:
         finally:
             connection.close()
 
+    def lines(self, path: str, *, timeout_s: float = FOLLOW_TIMEOUT_S) -> Iterator[str]:
+        """The lines of an answer that may be too long to be held.
+
+        Raises as `request` does, and DaemonUnavailable where it breaks off.
+        """
+        connection = _UnixConnection(self.socket_path, timeout_s)
+        try:
+            response = self._send(connection, "GET", path, None, accept="application/x-ndjson")
+            if response.status != http.client.OK:
+                _answer(response.status, _read_all(response))
+            while line := response.readline():
+                yield line.decode().rstrip("\n")
+        except (OSError, http.client.HTTPException) as error:
+            raise DaemonUnavailable(_why_unreachable(error)) from error
+        finally:
+            connection.close()
+
     def events(self, path: str, *, timeout_s: float = FOLLOW_TIMEOUT_S) -> EventStream:
         """Server-sent events of `path`; the connection stands when this returns.
 

@@ -29,7 +29,7 @@ INTERRUPTED = 130
 GROUPS: dict[str, tuple[str, ...]] = {
     "Run an agent": ("run", "env", "demo"),
     "The daemon": ("up", "down", "restart", "status", "logs", "doctor"),
-    "Sessions and money": ("sessions", "budgets", "alerts", "report"),
+    "Sessions and money": ("sessions", "budgets", "alerts", "report", "purge"),
     "Keys and prices": ("keys", "prices"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
         "pause": pause,
         "resume": resume,
         "close": close,
+        "export": export,
     }
     for name, command in commands.items():
         group.command(name)(command)
@@ -120,6 +122,34 @@ def resume(session_ids: Annotated[list[str], typer.Argument(metavar="ID...")]) -
 def close(session_ids: Annotated[list[str], typer.Argument(metavar="ID...")]) -> None:
     """Close sessions: their tokens are worth nothing any more."""
     _each(session_ids, "close", "closed")
+
+
+class ExportForm(StrEnum):
+    """How records are written."""
+
+    jsonl = "jsonl"
+    otlp = "otlp"
+
+
+def export(
+    session_id: Id,
+    form: Annotated[
+        ExportForm,
+        typer.Option("--format", help="A record a line, or OpenTelemetry's GenAI spans."),
+    ] = ExportForm.jsonl,
+    payloads: Annotated[bool, typer.Option(help="With what was said, where that is kept.")] = True,
+) -> None:
+    """Write a session's calls to stdout, a JSON object a line, oldest first."""
+    from agentwatch_cli.client import session_path
+
+    asked = "" if payloads and form is ExportForm.jsonl else "?payloads=0"
+    lines = _control().lines(session_path(session_id, "export") + asked)
+    if form is ExportForm.otlp:
+        from agentwatch_cli.otlp import spans
+
+        lines = spans(lines)
+    for line in lines:
+        sys.stdout.write(line + "\n")
 
 
 def _each(session_ids: list[str], verb: str, done: str) -> None:
