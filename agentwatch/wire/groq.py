@@ -69,6 +69,7 @@ class Groq(OpenAI):
     #: nothing is stored
     stored = re.compile(r"(?!)(?P<items>)")
     least_audio_ms = 10_000
+    speech_by_character = True
 
     def read(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes

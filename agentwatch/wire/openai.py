@@ -69,6 +69,8 @@ class OpenAI:
     stored: re.Pattern[str] = _STORED
     #: sound that is billed at least, in milliseconds
     least_audio_ms = 0
+    #: speech is billed by the character (None: of some models, which are known)
+    speech_by_character: bool | None = None
 
     def at(self, path: str) -> Dialect:
         """One wire on all paths."""
@@ -98,7 +100,8 @@ class OpenAI:
 
     def _media(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[Ask, Request]:
         if path == _SPEECH:
-            return read_speech(self.name, path, read_object(body))
+            fields = read_object(body)
+            return read_speech(self.name, path, fields, by_character=self.speech_by_character)
         if path == _GENERATIONS:
             return read_generation(self.name, path, read_object(body))
         form = read_form(headers.get("content-type", ""), body)

@@ -197,3 +197,25 @@ def test_a_stream_cut_or_changed_anywhere_goes_on_unchanged(data: st.DataObject)
     meter = GroqStream()
     assert run(meter, bytes(broken), data.draw(st.integers(1, 200))) == bytes(broken)
     assert meter.output_floor <= meter.output_ceiling
+
+
+def test_speech_is_billed_by_the_character() -> None:
+    ask, request = read(
+        "/openai/v1/audio/speech", model="canopylabs/orpheus-v1-english", input="héé"
+    )
+    assert (ask.units, ask.upstream_path) == ({"characters": 3}, "/openai/v1/audio/speech")
+    meter = request.meter(False)
+    meter.feed(b"RIFF")
+    meter.close()
+    assert meter.usage == Usage(pieces={"characters": 3})
+
+
+def test_sound_is_held_at_ten_seconds_at_the_least() -> None:
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-large-v3\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+    )
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    ask, _ = Groq().read("POST", "/openai/v1/audio/transcriptions", "", kind, form)
+    assert ask.units["audio_ms"] >= 10_000
+    assert ask.upstream_path == "/openai/v1/audio/transcriptions"
