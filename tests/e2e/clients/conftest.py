@@ -25,6 +25,8 @@ from agentwatch.standin.process import StandinProcess
 #: what is installed, by the name of its environment; npm's begin with "npm:"
 WANTED = {
     "openai3": "openai==3.54.0",
+    # it has our import name, so it is alone in its environment
+    "awsdk": "aw-sdk==1.0.1",
     "openai2": "openai==2.54.0",
     "llm": "llm==0.36",
     "agents": "openai-agents==0.24.0",
