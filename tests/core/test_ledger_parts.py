@@ -1,0 +1,121 @@
+"""Sessions that are parts of others: held and spent on all of them, or on none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentwatch.core import accounts as acc
+from agentwatch.core.admission import Admitted, Policy, Refused
+from agentwatch.core.estimate import quote
+from agentwatch.core.ledger import Ledger
+from agentwatch.errors import BarredError, UsageError
+
+POLICY = Policy(clamp=False)
+#: one nano a token of output
+MILLION = 1_000_000
+
+
+def ledger_of(*ceilings: int | None) -> Ledger:
+    """Sessions s0, s1, …, each a part of the one before."""
+    made = Ledger()
+    for number, ceiling in enumerate(ceilings):
+        parent = f"s{number - 1}" if number else None
+        made.open(f"s{number}", at=1.0, ceiling=ceiling, parent=parent, project="p")
+    return made
+
+
+def hold(ledger: Ledger, session: str, nanos: int, hold_id: str) -> Admitted | Refused:
+    asked = quote(
+        input_bound=0,
+        input_rate=0,
+        output_rate=MILLION,
+        choices=1,
+        asked=nanos,
+        model_max=None,
+        has_output=True,
+        extra_output=0,
+        fees_nanos=0,
+    )
+    verdict, _ = ledger.hold(session, asked, POLICY, hold_id=hold_id, at=2.0, may_wait=False)
+    assert isinstance(verdict, (Admitted, Refused))
+    return verdict
+
+
+def test_a_call_is_held_on_the_part_alone() -> None:
+    ledger = ledger_of(100, 100, 100)
+    assert isinstance(hold(ledger, "s2", 30, "h1"), Admitted)
+    assert [ledger.session(f"s{n}").held for n in range(3)] == [30, 30, 30]
+    ledger.settle("h1", 20, "usage", at=3.0)
+    assert [ledger.session(f"s{n}").settled for n in range(3)] == [20, 20, 20]
+    assert [ledger.session(f"s{n}").iterations for n in range(3)] == [1, 1, 1]
+
+
+def test_a_part_has_more_than_the_whole() -> None:
+    ledger = ledger_of(50, 100)
+    verdict = hold(ledger, "s1", 60, "h1")
+    assert verdict == Refused("session:s0", 60)
+    assert [ledger.session(f"s{n}").held for n in range(2)] == [0, 0]
+
+
+def test_a_part_goes_on_when_the_whole_is_stopped() -> None:
+    ledger = ledger_of(100, 100, 100)
+    ledger.set_state("s0", "kill", at=2.0)
+    with pytest.raises(BarredError, match=acc.KILLED):
+        hold(ledger, "s2", 1, "h1")
+    other = ledger_of(100, 100)
+    other.set_state("s1", "kill", at=2.0)
+    assert isinstance(hold(other, "s0", 1, "h1"), Admitted)
+
+
+def test_a_project_is_left_by_a_part() -> None:
+    ledger = ledger_of(100)
+    ledger.open("part", at=1.0, parent="s0", project="another")
+    assert ledger.session("part").project == "p"
+
+
+def test_parts_without_end_are_made() -> None:
+    ledger = ledger_of(*[None] * acc.DEEPEST)
+    with pytest.raises(UsageError, match="any deeper"):
+        ledger.open("more", at=1.0, parent=f"s{acc.DEEPEST - 1}")
+    ledger.session("s0").children = acc.MOST_CHILDREN
+    with pytest.raises(UsageError, match="more parts"):
+        ledger.open("more", at=1.0, parent="s0")
+
+
+def test_a_session_becomes_a_part_of_another_later() -> None:
+    ledger = ledger_of(100)
+    ledger.open("alone", at=1.0)
+    with pytest.raises(UsageError, match="no part of"):
+        ledger.open("alone", at=1.0, parent="s0")
+
+
+def test_a_charge_is_made_twice() -> None:
+    ledger = ledger_of(100, 100)
+    assert len(ledger.charge("s1", 130, "usage", hold_id="i1", at=2.0)) == 2
+    assert ledger.charge("s1", 130, "usage", hold_id="i1", at=3.0) == []
+    for name in ("s0", "s1"):
+        session = ledger.session(name)
+        assert (session.settled, session.overdraft, session.held) == (130, 30, 0)
+
+
+CALLS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 60)), max_size=25)
+
+
+@given(st.tuples(*[st.integers(0, 200)] * 4), CALLS)
+def test_the_whole_has_what_its_parts_have_and_keeps_its_ceiling(
+    ceilings: tuple[int, ...], calls: list[tuple[int, int, int]]
+) -> None:
+    ledger = ledger_of(*ceilings)
+    own = [0] * 4
+    for number, (which, worst, cost) in enumerate(calls):
+        name = f"h{number}"
+        if isinstance(hold(ledger, f"s{which}", worst, name), Admitted):
+            spent = min(worst, cost)
+            ledger.settle(name, spent, "usage", at=3.0)
+            own[which] += spent
+    for number in range(4):
+        session = ledger.session(f"s{number}")
+        assert session.settled == sum(own[number:]) <= ceilings[number]
+        assert session.held == 0
