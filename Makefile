@@ -7,6 +7,7 @@
 #   make check           the checks alone
 #   make test-clients    real SDKs and agents under a ceiling (needs npm, and Python up to 3.12)
 #   make crash N=50      the daemon is killed 50 times under load, and the books are compared
+#   make prove           the core in simulated worlds for a minute (LONG=1: as before a release)
 #   make bench           what a call costs more through AgentWatch
 #   make detect          how soon runaways are noticed, and how often somebody at work is taken for one
 #   make overload        what others notice of slow, idle, large and too many requests
@@ -80,6 +81,10 @@ test: check
 .PHONY: crash
 crash: $(VENV)/dev
 	@AGENTWATCH_TEST_KILLS=$(or $(N),50) $(BIN)/python -m pytest -s tests/e2e/test_crash.py -k random
+
+.PHONY: prove
+prove: $(VENV)/dev
+	@$(BIN)/python -m prove $(if $(LONG),--events 100000000,--seconds 60)
 
 # One process: they wait for each other's installations, and measure their clients' patience.
 .PHONY: test-clients

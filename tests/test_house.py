@@ -21,7 +21,7 @@ PRODUCTION = [
     *sorted((ROOT / "cli" / "agentwatch_cli").rglob("*.py")),
 ]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-OTHERS = [path for name in ("bench", "docs", "examples") for path in (ROOT / name).rglob("*.py")]
+OTHERS = [path for name in ("bench", "docs", "examples", "prove") for path in (ROOT / name).rglob("*.py")]
 
 #: modules without a test file of their name, and what tests them in its place
 TESTED_ELSEWHERE = {
@@ -93,7 +93,7 @@ def _tracked() -> Iterator[tuple[str, str]]:
             ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.split("\0")
     except (OSError, subprocess.CalledProcessError):
-        folders = ("agentwatch", "cli", "tests", "docs", "bench", "examples", "systemd")
+        folders = ("agentwatch", "cli", "tests", "docs", "bench", "examples", "prove", "systemd")
         files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
         files += [path for path in ROOT.iterdir() if path.is_file()]
         listed = [_name(path) for path in files if "__pycache__" not in path.parts]

@@ -23,7 +23,7 @@ entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agentwatch.core import accounts as acc
@@ -346,6 +346,13 @@ class Ledger(Balances):
         )
         done = self._do(entry)
         return self.ended[hold_id], done
+
+    def recover(self, *, at: float) -> Iterator[tuple[Outcome, list[e.AnyEntry]]]:
+        """End the holds that a crash left open, each in full: its call was or may have been sent,
+        and what came of it died with the daemon."""
+        why = "the daemon ended before the call did"
+        for hold in list(self.holds.values()):
+            yield self.settle(hold.id, hold.nanos, "crash", at=at, reason=why)
 
     def _do(self, entry: e.AnyEntry) -> list[e.AnyEntry]:
         self.apply(entry)

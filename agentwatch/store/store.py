@@ -82,10 +82,9 @@ class Store:
         snapshot = self._journal.load()
         self._seq, self._hash = snapshot.seq, snapshot.hash
         snapshot.restore(self.ledger)
-        why = "the daemon ended before the call did"
         ends = [
-            self.settle(hold.id, hold.nanos, "crash", reason=why)
-            for hold in list(self.ledger.holds.values())
+            (outcome, self._commit(done))
+            for outcome, done in self.ledger.recover(at=self._clock())
         ]
         for _, written in ends:
             await written

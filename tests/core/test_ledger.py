@@ -370,3 +370,16 @@ def test_the_ten_thousandth_call_costs_what_the_first_did_among_ten_thousand_ses
     settle(small, "warm", 1)
     assert calls_made(large, "s", "x") == calls_made(small, "s", "x")
     assert median_s(large, "s", "y") < 5 * median_s(small, "s", "y")
+
+
+def test_a_crash_gives_no_open_hold_back() -> None:
+    book = ledger()
+    hold(book, "out", 400)
+    hold(book, "done", 100)
+    settle(book, "done", 30)
+    (recovered,) = book.recover(at=AT + 60)
+    outcome, entries = recovered
+    assert (outcome.hold, outcome.nanos, outcome.basis) == ("out", 400, "crash")
+    assert [e.kind(entry) for entry in entries] == ["settled"]
+    assert (book.session("s").settled, book.session("s").held) == (430, 0)
+    assert list(book.recover(at=AT + 61)) == []

@@ -1,0 +1,143 @@
+"""What must be true, said without the code that is judged: sums over calls, and naive arithmetic.
+
+I1 no overspend, I2 balances are a fold of the journal, I3 one terminal entry a call, I4 nothing is
+sent before its hold is durable, I5 what was billed is covered, I6 what is settled never falls, I7
+killed means no new hold; and nobody is refused for whom there is money.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from agentwatch.core import entries as e
+from agentwatch.core.accounts import Account, Session
+from agentwatch.core.admission import Policy
+from agentwatch.core.estimate import Quote
+from agentwatch.core.fold import Balances
+from agentwatch.core.ledger import Ledger
+from agentwatch.errors import LedgerError
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class Books:
+    """What each account must come to: plain sums, moved by hand beside the ledger."""
+
+    def __init__(self) -> None:
+        self.settled: Counter[str] = Counter()
+        self.held: Counter[str] = Counter()
+
+    def hold(self, accounts: tuple[str, ...], nanos: int) -> None:
+        for account in accounts:
+            self.held[account] += nanos
+
+    def end(self, accounts: tuple[str, ...], held: int, paid: int) -> None:
+        for account in accounts:
+            self.held[account] -= held
+            self.settled[account] += paid
+
+    def compare(self, ledger: Ledger, accounts: Any) -> None:
+        """Raises Broken where the ledger's balances are not these."""
+        for name in accounts:
+            account = ledger.accounts[name]
+            if account.settled != self.settled[name] or account.held != self.held[name]:
+                raise Broken(
+                    f"I2: {name} has settled {account.settled} and holds {account.held}, but its "
+                    f"calls come to {self.settled[name]} and {self.held[name]}"
+                )
+
+
+def bound(ledger: Ledger, accounts: tuple[str, ...]) -> list[Account]:
+    """The accounts that no hold may take above their ceiling."""
+    found = (ledger.account(name) for name in accounts)
+    return [
+        account
+        for account in found
+        if account.ceiling is not None
+        and (not isinstance(account, Session) or account.mode == "enforce")
+    ]
+
+
+def check_within(ledger: Ledger, accounts: tuple[str, ...]) -> None:
+    """After a hold or an extension: I1, to the nano."""
+    for account in bound(ledger, accounts):
+        ceiling = account.ceiling or 0
+        if account.settled + account.held > ceiling:
+            raise Broken(
+                f"I1: a hold took {account.id} to {account.settled} + {account.held} of {ceiling}"
+            )
+    session = ledger.accounts[accounts[0]]
+    assert isinstance(session, Session)
+    if _is_over_softly(session):
+        raise Broken(f"I1: {session.id} is over its soft ceiling, and was let through")
+
+
+def _is_over_softly(session: Session) -> bool:
+    return (
+        session.mode == "soft"
+        and session.ceiling is not None
+        and session.settled >= session.ceiling
+    )
+
+
+def _wanted(quote: Quote, policy: Policy) -> int:
+    if not policy.clamp and quote.most is not None:
+        return quote.worst(quote.most)
+    limit = policy.useful_output_tokens
+    return quote.worst(limit if quote.most is None else min(quote.most, limit))
+
+
+def _least(quote: Quote, policy: Policy) -> int:
+    if not policy.clamp:
+        return _wanted(quote, policy)
+    limit = policy.min_output_tokens
+    return quote.worst(limit if quote.most is None else min(quote.most, limit))
+
+
+def check_refused(
+    ledger: Ledger, accounts: tuple[str, ...], quote: Quote, policy: Policy, may_wait: bool
+) -> None:
+    """Raises Broken where there was money for a call that was refused."""
+    session = ledger.accounts[accounts[0]]
+    assert isinstance(session, Session)
+    if _is_over_softly(session):
+        return
+    if not policy.clamp and quote.most is None and quote.per_token:
+        return  # it has no bound, and none may be put in
+    bounds = [(each.ceiling or 0, each.settled, each.held) for each in bound(ledger, accounts)]
+    if all(top - settled - held >= _least(quote, policy) for top, settled, held in bounds):
+        raise Broken(f"a call that {accounts} could pay for was refused")
+    if may_wait and all(top - settled >= _wanted(quote, policy) for top, settled, _ in bounds):
+        raise Broken(f"a call was refused though only open holds of {accounts} stood in its way")
+
+
+def check_waits(ledger: Ledger, accounts: tuple[str, ...], quote: Quote, policy: Policy) -> None:
+    """Raises Broken where a call waits that could go, or for money that will never come."""
+    wanted = _wanted(quote, policy)
+    bounds = [(each.ceiling or 0, each.settled, each.held) for each in bound(ledger, accounts)]
+    if all(top - settled - held >= wanted for top, settled, held in bounds):
+        raise Broken(f"a call waits though {accounts} could pay for it")
+    if any(top - settled < wanted for top, settled, _ in bounds):
+        raise Broken(f"a call waits for money that {accounts} will never have")
+
+
+def check_fold(ledger: Ledger, journal: list[e.AnyEntry], *, as_read: bool = False) -> None:
+    """I2 and I3 for all: the live balances are what the entries fold to; with `as_read`, as they
+    are read back from a journal's bytes."""
+    folded = Balances()
+    try:
+        for entry in journal:
+            folded.apply(e.decode(e.encode(entry)) if as_read else entry)
+    except LedgerError as error:
+        raise Broken(f"I2: an entry can't follow what came before: {error}") from error
+    for session in ledger.sessions.values():
+        session.refusals = 0  # a statistic, and no fold
+    for what in ("accounts", "holds", "monthly", "tokens"):
+        if getattr(ledger, what) != getattr(folded, what):
+            raise Broken(f"I2: the {what} are not what the entries add up to")
+    ends = Counter(e.subject(x) for x in journal if isinstance(x, (e.Settled, e.Voided)))
+    if ends and max(ends.values()) > 1:
+        raise Broken(f"I3: {max(ends, key=lambda hold: ends[hold])} ended twice")
