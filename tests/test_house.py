@@ -21,7 +21,9 @@ PRODUCTION = [
     *sorted((ROOT / "cli" / "agentwatch_cli").rglob("*.py")),
 ]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-OTHERS = [path for name in ("bench", "docs", "examples", "prove") for path in (ROOT / name).rglob("*.py")]
+OTHERS = [
+    path for name in ("bench", "docs", "examples", "prove") for path in (ROOT / name).rglob("*.py")
+]
 
 #: modules without a test file of their name, and what tests them in its place
 TESTED_ELSEWHERE = {

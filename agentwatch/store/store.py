@@ -83,8 +83,7 @@ class Store:
         self._seq, self._hash = snapshot.seq, snapshot.hash
         snapshot.restore(self.ledger)
         ends = [
-            (outcome, self._commit(done))
-            for outcome, done in self.ledger.recover(at=self._clock())
+            (outcome, self._commit(done)) for outcome, done in self.ledger.recover(at=self._clock())
         ]
         for _, written in ends:
             await written
