@@ -51,6 +51,11 @@ ROOM_FOR_RESERVE = 8 * RESERVE_BYTES
 #: a file that was removed is put back at most so often
 REPLACE_S = 1.0
 SYNCHRONOUS = {"power": "FULL", "process": "NORMAL"}
+#: pages of WAL after which they are folded into the file
+CHECKPOINT_PAGES = 2000
+#: SQLite's words for a write that the disk did not take: full, over quota, or told as late as by
+#: the sync. A disk that is broken says the same; then the reserve is of no use, and no loss.
+NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC}
 
 
 class SqliteJournal:
@@ -59,6 +64,8 @@ class SqliteJournal:
     def __init__(self, path: Path, durability: str = "power") -> None:
         self._path = path
         self._synchronous = SYNCHRONOUS[durability]
+        #: what is written is on the disk at once
+        self._synced = durability == "power"
         self._jobs: queue.SimpleQueue[Callable[[sqlite3.Connection], None] | None]
         self._jobs = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -163,7 +170,7 @@ class SqliteJournal:
         try:
             write_batch(connection, batch)
         except Exception as error:  # whatever it is, who waits must hear of it
-            if _is_full(error) and self._free_reserve():
+            if _may_be_full(error) and self._free_reserve():
                 return self._try_write(connection, batch)
             failed = JournalUnavailable(f"the ledger can't be written: {error}")
             failed.__cause__ = error
@@ -172,6 +179,9 @@ class SqliteJournal:
             self._seq = batch.rows[-1].seq
         if not self._vouched:
             self._vouch(self._seq, connection)
+        elif self._synced:
+            # else a WAL that was cut off after a crash would be taken for all there is
+            self._vouch(self._seq)
         if self._reserve_freed:
             self._keep_reserve(ROOM_FOR_RESERVE)
         return None
@@ -185,10 +195,10 @@ class SqliteJournal:
         return True
 
     def _keep_reserve(self, room: int = RESERVE_BYTES) -> None:
-        disk = os.statvfs(self._path.parent)
-        if self._reserve.exists() or disk.f_bavail * disk.f_frsize < room:
-            return
         try:
+            disk = os.statvfs(self._path.parent)
+            if self._reserve.exists() or disk.f_bavail * disk.f_frsize < room:
+                return
             self._reserve.touch(mode=0o600)
             self._reserve.write_bytes(os.urandom(RESERVE_BYTES))  # some disks store no zeros
         except OSError:
@@ -199,8 +209,11 @@ class SqliteJournal:
     def _vouch(self, seq: int, connection: sqlite3.Connection | None = None) -> None:
         """Let the witness tell that there are `seq` entries, which are on the disk by then.
 
-        What can't be told is left out: the witness then tells less than there is.
+        What can't be told is left out: the witness then tells less than there is. Of no entries
+        there is nothing to tell, and a witness that a power cut emptied would tell of one.
         """
+        if not seq:
+            return
         with contextlib.suppress(sqlite3.Error, OSError):
             if connection is not None:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -220,7 +233,7 @@ class SqliteJournal:
             connection.close()
             fresh = self._connection()
             self._configure(fresh)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, JournalUnavailable) as error:
             logger.error("the ledger %s was removed, and can't be put back: %s", self._path, error)
             return connection
         logger.error("the ledger %s was removed or replaced: it was put back", self._path)
@@ -300,9 +313,13 @@ class SqliteJournal:
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode=WAL")
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            # a disk that failed just then is no error to SQLite: it goes on in another mode, in
+            # which a power cut may take back what was acknowledged
+            raise JournalUnavailable(f"the ledger {self._path} can't be opened: it has no WAL")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        connection.execute("PRAGMA wal_autocheckpoint=2000")
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
 
     def _set_aside(self, why: str) -> str:
         return (
@@ -312,5 +329,5 @@ class SqliteJournal:
         )
 
 
-def _is_full(error: Exception) -> bool:
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF == sqlite3.SQLITE_FULL
+def _may_be_full(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) in NO_ROOM
