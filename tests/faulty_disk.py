@@ -219,7 +219,7 @@ class Platter:
 
 
 def _torn(op: Op, chance: random.Random) -> list[Op]:
-    """What got there of a write: all of it, or some of its sectors, or other bytes in their place."""
+    """What got there of a write: all of it, or some of its sectors, or others in their place."""
     if op.kind != "write" or chance.random() < 0.5:
         return [op]
     parts = []
