@@ -12,7 +12,8 @@
 #   make detect          how soon runaways are noticed, and how often somebody at work is taken for one
 #   make overload        what others notice of slow, idle, large and too many requests
 #   make soak            172,800 calls with faults on: memory, descriptors, files, holds
-#   make risk            how fast and how well secrets and personal data are found
+#   make risk            how fast and how well secrets and personal data are found, and what calls
+#                        notice of it
 #   make docs            write the generated pages
 #   make lock            lock the requirements anew
 #   make clean           remove what all of these made
@@ -110,6 +111,7 @@ detect: $(VENV)/dev
 .PHONY: risk
 risk: $(VENV)/dev
 	@$(BIN)/python bench/risk.py
+	@$(BIN)/python bench/telemetry.py
 
 .PHONY: docs
 docs: $(VENV)/dev

@@ -29,13 +29,13 @@ def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=4000, help="drawn texts with a risk")
-    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--show", action="store_true", help="show what was missed, and why not")
     told = parser.parse_args()
     print("speed, MB/s of processor time (median of 5)")
     for name, text in texts().items():
         print(f"  {name:<28}{speed(text):7.1f}")
-    _judge("written down, 145 texts and more", written(), told.show)
+    _judge("written down", written(), told.show)
     _judge(f"drawn by faker, seed {told.seed}", drawn(told.texts, told.seed), told.show)
     return 0
 

@@ -209,7 +209,7 @@ def _is_dialled(found: re.Match[str]) -> bool:
 # ---- addresses of machines
 
 _IPV4 = r"(?<![0-9A-Za-z_.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9]|-)"
-_VERSION_SAID = re.compile(r"version|release|\bv\.? ?$|[=~^<>] ?$", re.IGNORECASE)
+_VERSION_SAID = re.compile(r"version|release|\bv\.? ?$|(?:[=~^<>!]=|[~^]) ?$", re.IGNORECASE)
 
 
 def _is_somewhere(found: re.Match[str]) -> bool:

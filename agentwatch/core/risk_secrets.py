@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 
 from agentwatch.core.risk_text import Find, Span, Text
 
+#: "your-key-here"; four letters alone stand by chance in one long key of some thousands
+_YOURS = re.compile(r"your[-_ ]", re.IGNORECASE)
 _FILLERS = frozenset("xX*.0-_…")
 #: bits a character from which on a value looks drawn by lot, not written
 _DRAWN_BITS = 3.25
@@ -57,7 +59,7 @@ def _by_prefix(is_one: Callable[[str], bool], *patterns: str) -> Find:
 def _filled_in(key: str) -> bool:
     """Whether a key is more than its prefix and a filler."""
     tail = key[-16:]
-    return not set(tail) <= _FILLERS and "your" not in key.lower()
+    return not set(tail) <= _FILLERS and not _YOURS.search(key)
 
 
 def _drawn(key: str) -> bool:
