@@ -8,6 +8,7 @@
 #   make test-clients    real SDKs and agents under a ceiling (needs npm, and Python up to 3.12)
 #   make crash N=50      the daemon is killed 50 times under load, and the books are compared
 #   make prove           the core in simulated worlds for a minute (LONG=1: as before a release)
+#   make mutants         faults put into the core: each must be caught, and by what is told
 #   make bench           what a call costs more through AgentWatch
 #   make detect          how soon runaways are noticed, and how often somebody at work is taken for one
 #   make overload        what others notice of slow, idle, large and too many requests
@@ -86,6 +87,10 @@ crash: $(VENV)/dev
 .PHONY: prove
 prove: $(VENV)/dev
 	@$(BIN)/python -m prove $(if $(LONG),--events 100000000,--seconds 60)
+
+.PHONY: mutants
+mutants: $(VENV)/dev
+	@$(BIN)/python -m prove.mutants
 
 # One process: they wait for each other's installations, and measure their clients' patience.
 .PHONY: test-clients
