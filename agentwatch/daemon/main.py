@@ -217,7 +217,7 @@ class Daemon:
         port_socket, unix_socket = socket.socket(fileno=port_fd), socket.socket(fileno=socket_fd)
         for sock in (port_socket, unix_socket):
             sock.setblocking(False)
-        self._port = port_socket.getsockname()[1]
+        self._port = self._proxy.bases.port = port_socket.getsockname()[1]
         most = max(FEWEST_CONNECTIONS, (raise_file_limit() - SPARE_FILES) // 4)
         on_port = Door(self._handler(self._port), self._settings.doors, most)
         on_socket = Door(self._handler(None), self._settings.doors, most)

@@ -13,6 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from agentwatch.core.money import usd_text
 from agentwatch.daemon.access import identify
+from agentwatch.daemon.bases import BASE_HEADER, Bases, Place
 from agentwatch.daemon.doors import check_origin, connection_of, read_body
 from agentwatch.daemon.governor import Call, Governor
 from agentwatch.daemon.keys import Keys
@@ -51,6 +52,7 @@ class Proxy:
         self._keys = keys
         self._settings = settings
         self._large = LargeBodies()
+        self.bases = Bases(settings, self._at_home)
 
     def target(self, raw_path: str) -> Target | None:
         """The provider that a path as it came on the wire leads to; None: it leads to none."""
@@ -80,6 +82,8 @@ class Proxy:
                 target.token,
                 target.provider,
             )
+            target = self._meant(target, request.headers.get(BASE_HEADER))
+            dialect = self._dialects[target.provider].at(target.path)
             call = await self._read(request, target, dialect, session.name, slot)
             await self._governor.serve(call, client)
         except Refusal as refusal:
@@ -93,6 +97,18 @@ class Proxy:
         finally:
             connection_of(request).forget()
         return client.response or web.Response(status=499)
+
+    def _at_home(self, path: str) -> Place | None:
+        found = self.target(path)
+        return None if found is None else Place(found.provider, found.path.rstrip("/"))
+
+    def _meant(self, target: Target, base: str | None) -> Target:
+        """The target that a client with a base URL of its own means. Raises Refusal."""
+        if base is None:
+            return target
+        place = self.bases.place(target.provider, base)
+        path = place.tail + target.path.removeprefix("/v1") if place.tail else target.path
+        return target._replace(provider=place.provider, path=path)
 
     async def _read(
         self,

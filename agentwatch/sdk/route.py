@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from agentwatch.upstreams import PUBLIC_UPSTREAMS
+
 #: where a provider's paths begin at the daemon
 PREFIX = {
     "openai": "/openai/v1",
@@ -37,10 +39,19 @@ def daemon_path(provider: str, base: str, url: str) -> str | None:
     return PREFIX[provider] + below + (f"?{query}" if query else "")
 
 
+def own_base(provider: str, base: str) -> dict[str, str]:
+    """The header that tells the daemon of a base URL of the client's own; none for the provider's
+    public one, for which the daemon's own configuration stands."""
+    if base.rstrip("/") == PUBLIC_UPSTREAMS[provider]:
+        return {}
+    return {"x-agentwatch-base-url": base}
+
+
 def daemon_headers(
-    headers: Iterable[tuple[bytes, bytes]], way: Way, host: str
+    headers: Iterable[tuple[bytes, bytes]], way: Way, host: str, told: Mapping[str, str]
 ) -> list[tuple[bytes, bytes]]:
-    """The request's headers, with the session's credential in the slot of the caller's own."""
+    """The request's headers, with the session's credential in the slot of the caller's own, and
+    what else the daemon is told."""
     kept, slot = [], "authorization"
     for name, value in headers:
         low = name.lower().decode("latin-1")
@@ -49,7 +60,7 @@ def daemon_headers(
         if low not in _DROPPED and not low.startswith("x-agentwatch"):
             kept.append((name, value))
     shown = f"Bearer {way.credential}" if slot == "authorization" else way.credential
-    ours = {"host": host, slot: shown, **way.headers}
+    ours = {"host": host, slot: shown, **way.headers, **told}
     return kept + [(name.encode(), value.encode("latin-1")) for name, value in ours.items()]
 
 

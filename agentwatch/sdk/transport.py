@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from agentwatch.sdk.denial import Denial, LastEvent, denial_of
 from agentwatch.sdk.door import Door
-from agentwatch.sdk.route import SLOTS, daemon_headers, daemon_path
+from agentwatch.sdk.route import SLOTS, daemon_headers, daemon_path, own_base
 from agentwatch.sdk.session import Session, Straight, Through
 from agentwatch.sdk.straight import Alone, Tap, prepare
 
@@ -45,7 +45,7 @@ class Gate:
 
     def path(self, request: Any) -> str | Denial:
         """The request's path at the daemon."""
-        base = request.extensions.get(BASE) or self.base
+        base = self.base_of(request)
         path = daemon_path(self.provider, base, str(request.url))
         if path is not None:
             return path
@@ -55,6 +55,10 @@ class Gate:
             "server: use a client of its own for it",
             self.session.id,
         )
+
+    def base_of(self, request: Any) -> str:
+        """The base URL of the client that made a request."""
+        return str(request.extensions.get(BASE) or self.base)
 
     def answer(self, lib: ModuleType, denial: Denial) -> Any:
         """A refusal as the answer that the provider's SDK makes an error of."""
@@ -73,13 +77,14 @@ def own_key(request: Any) -> bool:
     return False
 
 
-def _for_daemon(lib: ModuleType, request: Any, path: str, through: Through) -> Any:
+def _for_daemon(lib: ModuleType, request: Any, path: str, gate: Gate, through: Through) -> Any:
     address = through.door.address
     host = "agentwatch" if isinstance(address, str) else "{}:{}".format(*address)
+    told = own_base(gate.provider, gate.base_of(request))
     return lib.Request(
         request.method,
         f"http://{host}{path}",
-        headers=daemon_headers(request.headers.raw, through.way, host),
+        headers=daemon_headers(request.headers.raw, through.way, host, told),
         stream=request.stream,
         extensions=request.extensions,
     )
@@ -134,7 +139,7 @@ class GovernedTransport(_Transport):
             return self.gate.answer(self.lib, verdict)
         if isinstance(verdict, Straight):
             return self._alone(request, path)
-        sent = _for_daemon(self.lib, request, path, verdict)
+        sent = _for_daemon(self.lib, request, path, self.gate, verdict)
         return self._received(self._pool(verdict.door).handle_request(sent))
 
     def _received(self, response: Any) -> Any:
@@ -211,7 +216,7 @@ class AsyncGovernedTransport(_Transport):
             return self.gate.answer(self.lib, verdict)
         if isinstance(verdict, Straight):
             return await self._alone(request, path)
-        sent = _for_daemon(self.lib, request, path, verdict)
+        sent = _for_daemon(self.lib, request, path, self.gate, verdict)
         return await self._received(await self._pool(verdict.door).handle_async_request(sent))
 
     async def _admitted(self, request: Any) -> Through | Straight | Denial:

@@ -11,6 +11,7 @@ import openai
 import pytest
 from harness import PATIENCE_S, Agent, Daemon, chat, environment, nanos
 
+import agentwatch
 from agentwatch.standin.process import StandinProcess
 
 CONFIG = """
@@ -128,6 +129,27 @@ def test_run_leads_its_sdk_there(own: tuple[Daemon, StandinProcess]) -> None:
     told = daemon.command("run", "--budget", "1", "--", sys.executable, "-c", program)
     assert (told.returncode, told.stdout.strip()) == (0, "2"), told.stderr
     assert standin.bill()["requests"] == 1
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["class", "wrap"])
+def test_a_watched_client_at_its_address_is_governed_as_it(
+    own: tuple[Daemon, StandinProcess], monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    """With its own key, at its own prices: nothing of it is OpenAI's but the client."""
+    daemon, standin = own
+    standin.reset()
+    monkeypatch.setenv("AGENTWATCH_HOME", str(daemon.home))
+    base = standin.url.removesuffix("/v1") + "/openai"
+    session = f"at-its-address-{wrapped}"
+    told = {"agentwatch_session_id": session, "agentwatch_session_budget_usd": 1}
+    client = agentwatch.WatchedOpenAI(base_url=base, api_key="sk-x", **({} if wrapped else told))
+    if wrapped:
+        client = agentwatch.wrap(openai.OpenAI(base_url=base, api_key="sk-x"), **told)
+    with client:
+        client.chat.completions.create(**chat("tokens=7"))
+    shown, bill = daemon.get(f"/v1/sessions/{session}"), standin.bill()
+    assert nanos(shown["settled_usd"]) == bill["billed_nanos"] > 0
+    assert (bill["requests"], bill["leaks"], bill["wrong_key"]) == (1, [], 0)
 
 
 def test_its_prices_are_listed_and_its_key_can_be_kept(

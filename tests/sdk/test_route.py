@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentwatch.sdk.route import Way, daemon_headers, daemon_path
+from agentwatch.sdk.route import Way, daemon_headers, daemon_path, own_base
 
 PUBLIC = "https://api.openai.com/v1/"
 
@@ -70,12 +70,17 @@ def test_a_port_that_is_the_scheme_s_own_is_the_same_server() -> None:
 def test_the_caller_s_key_leaves_it(slot: bytes, value: bytes, shown: bytes) -> None:
     headers = [(b"Host", b"api"), (slot, value), (b"Cookie", b"c"), (b"X-Other", b"1")]
     headers += [(b"X-AgentWatch-Session-Id", b"another")]
-    sent = dict(daemon_headers(headers, Way("aws_t"), "agentwatch"))
+    sent = dict(daemon_headers(headers, Way("aws_t"), "agentwatch", {}))
     assert sent == {b"X-Other": b"1", b"host": b"agentwatch", slot.lower(): shown}
 
 
 def test_beside_a_key_the_session_is_named() -> None:
     way = Way("awk_k", {"x-agentwatch-session-id": "s"})
-    sent = dict(daemon_headers([], way, "agentwatch"))
+    sent = dict(daemon_headers([], way, "agentwatch", own_base("openai", "http://h/v1")))
     assert sent[b"authorization"] == b"Bearer awk_k"
     assert sent[b"x-agentwatch-session-id"] == b"s"
+    assert sent[b"x-agentwatch-base-url"] == b"http://h/v1"
+
+
+def test_a_public_base_url_is_told_as_the_client_s_own() -> None:
+    assert own_base("openai", PUBLIC) == own_base("anthropic", "https://api.anthropic.com") == {}

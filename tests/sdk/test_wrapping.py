@@ -6,7 +6,7 @@ import asyncio
 
 import openai
 import pytest
-from harness import Daemon, chat
+from harness import Daemon, chat, nanos
 
 import agentwatch
 from agentwatch import AgentBudgetExceeded, wrap
@@ -72,6 +72,59 @@ def test_the_client_s_own_http_client_is_changed(beside: Daemon) -> None:
 def test_what_can_t_be_governed_is_told_what_to_do_instead(client: object) -> None:
     with pytest.raises(UsageError, match=r"\.hold\("):
         wrap(client)
+
+
+PRIVATE = "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["class", "wrap"])
+def test_what_was_meant_for_a_private_server_reaches_a_public_one(
+    beside: Daemon, standin: StandinProcess, wrapped: bool
+) -> None:
+    """Neither where the client was made for it, nor where a copy of it was; nor by its URL alone."""
+    own = {"api_key": "sk-own", "base_url": PRIVATE, "max_retries": 0}
+    client = wrap(openai.OpenAI(**own)) if wrapped else agentwatch.WatchedOpenAI(**own)
+    copy = agentwatch.WatchedOpenAI().with_options(base_url=PRIVATE)
+    for each in (client, client.copy(), copy):
+        with pytest.raises(openai.BadRequestError, match=r"\[providers\.NAME\]") as refused:
+            each.chat.completions.create(**chat())
+        assert refused.value.code == "path_not_governed"
+    assert standin.requests() == []
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["class", "wrap"])
+@pytest.mark.parametrize(
+    ("below", "model", "provider"),
+    [
+        ("groq/openai/v1", "llama-3.1-8b-instant", "groq"),
+        ("xai/v1", "grok-3-mini", "xai"),
+        ("gemini/v1beta/openai", "gemini-2.5-flash", "gemini"),
+    ],
+)
+def test_a_base_url_is_the_provider_whose_it_is(
+    beside: Daemon, standin: StandinProcess, below: str, model: str, provider: str, wrapped: bool
+) -> None:
+    base = f"http://127.0.0.1:{standin.port}/{below}"
+    client = agentwatch.WatchedOpenAI(base_url=base, agentwatch_session_budget_usd=1)
+    if wrapped:
+        client = openai.OpenAI(base_url=base, api_key="sk-own")
+        wrap(client, agentwatch_session_budget_usd=1)
+    client.chat.completions.create(**chat(model=model))
+    session = client._agentwatch_gate.session
+    shown, bill = beside.get(f"/v1/sessions/{session.id}"), standin.bill()
+    assert (bill["requests"], bill["leaks"], bill["wrong_key"]) == (1, [], 0)
+    assert nanos(shown["settled_usd"]) == bill["billed_nanos"] > 0
+    assert standin.requests()[0]["path"].startswith(f"/{provider}/")
+
+
+def test_inside_of_run_the_base_url_is_the_daemon_s(
+    beside: Daemon, standin: StandinProcess
+) -> None:
+    for below in ("openai/v1", "groq/openai/v1"):
+        base = f"http://127.0.0.1:{beside.port}/{below}"
+        model = "llama-3.1-8b-instant" if "groq" in below else "gpt-4o-mini"
+        agentwatch.WatchedOpenAI(base_url=base).chat.completions.create(**chat(model=model))
+    assert standin.bill()["requests"] == 2
 
 
 def test_an_unknown_argument_is_ignored(beside: Daemon) -> None:
