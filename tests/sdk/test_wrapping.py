@@ -81,7 +81,7 @@ PRIVATE = "http://127.0.0.1:9/v1"
 def test_what_was_meant_for_a_private_server_reaches_a_public_one(
     beside: Daemon, standin: StandinProcess, wrapped: bool
 ) -> None:
-    """Neither where the client was made for it, nor where a copy of it was; nor by its URL alone."""
+    """Neither where the client was made for it, nor where a copy of it was."""
     own = {"api_key": "sk-own", "base_url": PRIVATE, "max_retries": 0}
     client = wrap(openai.OpenAI(**own)) if wrapped else agentwatch.WatchedOpenAI(**own)
     copy = agentwatch.WatchedOpenAI().with_options(base_url=PRIVATE)
