@@ -22,13 +22,14 @@ from harness import Daemon, nanos
 
 from agentwatch.standin.process import StandinProcess
 
-#: what is installed, by the name of its environment; npm's begin with "npm:"
+#: what is installed, by the name of its environment; npm's begin with "npm:", blanks
+#: part packages
 WANTED = {
     "openai3": "openai==3.54.0",
     # it has our import name, so it is alone in its environment
     "awsdk": "aw-sdk==1.0.1",
     "openai2": "openai==2.54.0",
-    "llm": "llm==0.36",
+    "llm": "llm==0.36 llm-anthropic==0.30",
     "agents": "openai-agents==0.24.0",
     "langchain": "langchain-openai==1.7.3",
     "aider": "aider-chat==0.86.2",
@@ -40,6 +41,7 @@ WANTED = {
     "genai2": "google-genai==2.34.0",
     "groq0": "groq==0.37.1",
     "gemini": "npm:@google/gemini-cli@0.61.0",
+    "opencode": "npm:opencode-ai@1.18.33",
 }
 INSTALL_LIMIT_S = 420.0
 #: no client that is refused takes so long to say so: what does hangs, or asks again and again
@@ -74,7 +76,7 @@ def installed(folder: Path, name: str) -> Path:
 def _install_pip(place: Path, wanted: str) -> None:
     _must([sys.executable, "-m", "venv", str(place)])
     pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    _must([*pip, "--disable-pip-version-check", wanted])
+    _must([*pip, "--disable-pip-version-check", *wanted.split()])
 
 
 def _install_npm(place: Path, wanted: str) -> None:
@@ -148,6 +150,8 @@ class Bench:
         """Nothing of the user's own configuration is read, and no client calls home."""
         return {
             "HOME": str(self.folder),
+            # opencode takes it for the folder to work in
+            "PWD": str(self.folder),
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "CODEX_HOME": str(self.folder),
             "CLAUDE_CONFIG_DIR": str(self.folder / "claude"),
@@ -155,6 +159,11 @@ class Bench:
             # without a terminal it can't ask whether it may work here
             "GEMINI_CLI_TRUST_WORKSPACE": "true",
             "LLM_USER_PATH": str(self.folder),
+            "XDG_DATA_HOME": str(self.folder / "data"),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
             "COLUMNS": "2000",
         }
 

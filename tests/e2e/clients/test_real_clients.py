@@ -17,12 +17,17 @@ BROKE = "does not allow this call: spent $"
 
 CODEX = ("codex", "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
 GEMINI = ("gemini", "-m", "gemini-2.5-flash", "--yolo", "-p")
+OPENCODE = ("opencode", "run", "-m")
+#: opencode puts quotation marks round what it is told by arguments: this goes to its input
+BASH = '[[standin: tools=bash:{"command": "pwd", "description": "where am I"} times=%d tokens=9]]'
 LLM_TOOL = "def add(a: int, b: int) -> str:\n    return str(a + b)\n"
-AIDER = (
-    *("aider", "--model", "openai/gpt-4o", "--edit-format", "whole", "--yes-always"),
+AIDER_MODES = (
+    *("--edit-format", "whole", "--yes-always"),
     *("--no-show-model-warnings", "--no-check-update", "--analytics-disable", "--no-gitignore"),
     *("--no-pretty", "--auto-test", "--test-cmd", "false", "--message"),
 )
+AIDER = ("aider", "--model", "openai/gpt-4o", *AIDER_MODES, "change it", "hello.py")
+AIDER_CLAUDE = ("aider", "--model", "anthropic/claude-sonnet-4-5", *AIDER[3:])
 CLAUDE = ("claude", "--allowedTools=Bash", "-p")
 PWD = '[[standin: tools=Bash:{"command": "pwd", "description": "where am I"} times=%d tokens=9]]'
 #: an edit in aider's "whole" format, the same each time
@@ -61,10 +66,25 @@ TASKS = {
     "openai 3": Task("openai3", python("openai_tour.py"), 12),
     "openai 2": Task("openai2", python("openai_tour.py"), 12),
     "llm, chat": Task("llm", ("llm", "chat", "-m", "gpt-4o-mini"), 2, "hello\nand on\nquit\n"),
-    "llm, responses": Task("llm", ("llm", "-m", "gpt-5-mini", "hello [[standin: tokens=9]]"), 1),
+    "llm, responses": Task("llm", ("llm", "chat", "-m", "gpt-5-mini"), 2, "hello\nand on\nquit\n"),
+    "llm, messages": Task(
+        "llm", ("llm", "chat", "-m", "claude-sonnet-4.5"), 2, "hello\nand on\nquit\n"
+    ),
     "llm, tools": Task(
         "llm",
         ("llm", "-m", "gpt-4o", "--functions", LLM_TOOL, "[[standin: tools=add times=2]]"),
+        3,
+    ),
+    "llm, tools on Anthropic": Task(
+        "llm",
+        (
+            "llm",
+            "-m",
+            "claude-sonnet-4.5",
+            "--functions",
+            LLM_TOOL,
+            "[[standin: tools=add times=2]]",
+        ),
         3,
     ),
     "openai-agents": Task(
@@ -72,7 +92,15 @@ TASKS = {
     ),
     "langchain": Task("langchain", python("langchain_task.py"), 7),
     # an edit, three more as its tests fail, and a commit message for the one that changed it
-    "aider": Task("aider", (*AIDER, "change it", "hello.py"), 5, script={"say": EDIT}),
+    "aider": Task("aider", AIDER, 5, script={"say": EDIT}),
+    "aider, Anthropic": Task("aider", AIDER_CLAUDE, 5, script={"say": EDIT}),
+    # one is for a title, on a small model
+    "opencode, Anthropic": Task(
+        "opencode", (*OPENCODE, "anthropic/claude-sonnet-4-5"), 5, "look around " + BASH % 3
+    ),
+    "opencode, OpenAI": Task(
+        "opencode", (*OPENCODE, "openai/gpt-5-mini"), 5, "look around " + BASH % 3
+    ),
     "codex, its own model": Task(
         "codex", (*CODEX, "do [[standin: tools=nothing times=2 tokens=9]]"), 3
     ),
@@ -100,14 +128,27 @@ RUNAWAYS = {
     "llm": Runaway(
         "llm", ("llm", "chat", "-m", "gpt-4o"), "0.06", "go on [[standin: tokens=200]]\n" * 40
     ),
+    "llm, responses": Runaway(
+        "llm", ("llm", "chat", "-m", "gpt-5.1"), "0.06", "go on [[standin: tokens=200]]\n" * 40
+    ),
+    "llm, messages": Runaway(
+        "llm",
+        ("llm", "chat", "-m", "claude-sonnet-4.5"),
+        "0.06",
+        "go on [[standin: tokens=200]]\n" * 40,
+    ),
     "openai-agents": Runaway(
         "agents", python("agents_task.py", "add [[standin: tools=add times=0]]"), "0.05"
     ),
     "langchain": Runaway(
         "langchain", python("langchain_task.py", "add [[standin: tools=add times=0]]"), "0.05"
     ),
-    "aider": Runaway(
-        "aider", (*AIDER, "change it", "hello.py"), "0.012", script={"say": EDIT}, fails=False
+    "aider": Runaway("aider", AIDER, "0.012", script={"say": EDIT}, fails=False),
+    "opencode, Anthropic": Runaway(
+        "opencode", (*OPENCODE, "anthropic/claude-sonnet-4-5"), "0.25", "go on " + BASH % 99
+    ),
+    "opencode, OpenAI": Runaway(
+        "opencode", (*OPENCODE, "openai/gpt-5-mini"), "0.03", "go on " + BASH % 99
     ),
     "codex": Runaway(
         "codex",
