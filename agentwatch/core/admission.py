@@ -89,6 +89,12 @@ def admit(
     return Refused(min(short or purses, key=lambda purse: purse.room).account, least)
 
 
+def is_hopeless(quote: Quote, purses: Iterable[Purse], policy: Policy) -> bool:
+    """Whether a call would be refused even if all open holds came to nothing."""
+    emptied = [Purse(purse.account, purse.room, purse.room) for purse in purses]
+    return isinstance(admit(quote, emptied, policy), Refused)
+
+
 def _unbound(quote: Quote, policy: Policy) -> Admitted:
     limit = quote.most if quote.most is not None else policy.useful_output_tokens
     return Admitted(quote.worst(limit), None)

@@ -18,7 +18,7 @@ from agentwatch import tokens
 from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
 from agentwatch.core.accounts import Session
-from agentwatch.core.admission import Admitted, Policy, Refused, Waits
+from agentwatch.core.admission import Admitted, Policy, Refused, Waits, is_hopeless
 from agentwatch.core.estimate import Quote
 from agentwatch.core.ledger import BARRED
 from agentwatch.core.prices import PriceBook
@@ -233,7 +233,10 @@ class Governor:
         charged = acc.charged_accounts(session, self.store.now())
         self._check_journal(session)
         verdict, written = await self._turnstile.pass_through(
-            charged, attempt, self._settings.enforcement.hold_wait_s
+            charged,
+            attempt,
+            self._settings.enforcement.hold_wait_s,
+            lambda: is_hopeless(quoted, self.store.ledger.purses(session, charged), self._policy),
         )
         if isinstance(verdict, Refused):
             self.store.touch(session)

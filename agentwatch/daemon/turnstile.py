@@ -2,7 +2,8 @@
 
 A call whose worst case would fit if other calls' open holds came to nothing waits until one of
 them ends, a ceiling is raised, or its time is up. A call that comes while others wait for the same
-account gets in line behind them, so that small calls can't starve a big one.
+account gets in line behind them, so that small calls can't starve a big one. One for which there is
+no hope, whatever the others' holds come to, is answered at once.
 """
 
 from __future__ import annotations
@@ -41,16 +42,24 @@ class Turnstile:
         return sum(len(line) for line in self._lines.values())
 
     async def pass_through(
-        self, charged: tuple[str, ...], attempt: Callable[[bool], T | Waits], wait_s: float
+        self,
+        charged: tuple[str, ...],
+        attempt: Callable[[bool], T | Waits],
+        wait_s: float,
+        hopeless: Callable[[], bool] = lambda: False,
     ) -> T:
         """Call `attempt(may_wait)` until it no longer answers Waits, and return its answer.
 
         It is called when something changed, in the order in which the callers came; after
         `wait_s` seconds for the last time, with may_wait False. What it raises goes through.
+        Who comes `hopeless` does not get in line.
         """
         ticket = next(self._tickets)
         ahead = next((account for account in charged if self._lines.get(account)), None)
-        verdict: T | Waits = Waits(ahead, 0) if ahead is not None else attempt(True)
+        if ahead is not None and not hopeless():
+            verdict: T | Waits = Waits(ahead, 0)
+        else:
+            verdict = attempt(True)
         if not isinstance(verdict, Waits):
             return verdict
         waiter = _Waiter(ticket, charged)

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agentwatch.core.admission import Admitted, Policy, Purse, Refused, Waits, admit
+from agentwatch.core.admission import (
+    Admitted,
+    Policy,
+    Purse,
+    Refused,
+    Waits,
+    admit,
+    is_hopeless,
+)
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import NANOS_PER_USD, TOKENS_PER_RATE
 
@@ -84,6 +92,14 @@ def test_no_call_is_refused_for_which_there_is_money(
         least = wanted if quote.most is None else min(quote.most, wanted)
         assert quote.worst(least) > room
         assert quote.affordable(free) < max(policy.min_output_tokens, 1)
+
+
+@given(quotes(), purses(), policies)
+def test_a_call_without_hope_is_one_that_would_be_refused_now_as_well(
+    quote: Quote, found: list[Purse], policy: Policy
+) -> None:
+    refused = isinstance(admit(quote, found, policy), Refused)
+    assert not is_hopeless(quote, found, policy) or refused
 
 
 @given(quotes(), purses(), policies)

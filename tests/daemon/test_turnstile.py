@@ -52,6 +52,21 @@ async def standing(purse: Purse, count: int) -> None:
     await until(lambda: len(purse.turnstile) == count)
 
 
+async def test_a_call_without_hope_waits_behind_those_with_some() -> None:
+    """A refusal that was certain took as long as the wait may last."""
+    purse = Purse(a=0)
+    first = purse.ask("first", 5, "a")
+    await standing(purse, 1)
+
+    def refuse(may_wait: bool) -> str:
+        return "refused"
+
+    async with asyncio.timeout(5):
+        assert await purse.turnstile.pass_through(("a",), refuse, 30, lambda: True) == "refused"
+    purse.give(5, "a")
+    assert await first == "first"
+
+
 async def test_a_call_that_fits_stands_in_a_line() -> None:
     purse = Purse(a=5)
     assert await purse.ask("one", 5, "a") == "one"
