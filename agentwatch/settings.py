@@ -304,6 +304,8 @@ def _check_pace(anomalies: AnomaliesSettings) -> None:
 
 
 def _check_risks(risks: RisksSettings) -> None:
+    if risks == RisksSettings():
+        return  # nothing to check
     try:
         risks.policy()
     except UsageError as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from agentwatch.core.risk_policy import RiskPolicy
+if TYPE_CHECKING:
+    from agentwatch.core.risk_policy import RiskPolicy
 
 Days = Annotated[float, Meta(gt=0, le=36_500)]
 RiskAction = Literal["off", "tag", "redact", "block"]
@@ -41,4 +42,7 @@ class RisksSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def policy(self) -> RiskPolicy:
         """What the scanner goes by. Raises UsageError."""
+        # not before: its patterns take a while to compile, and who only reads settings needs none
+        from agentwatch.core.risk_policy import RiskPolicy
+
         return RiskPolicy(self.action, self.tags, self.patterns, self.allow)
