@@ -102,6 +102,7 @@ class Ledger(Balances):
 
         With `parent` it is a part of that session: what it holds and spends is held and spent
         there too, so that all parts together stay within its ceiling, its project's and its team's.
+        No part is treated more gently than the whole.
         Raises UsageError for an id, mode or name that can't be, and for another parent than it has.
         """
         _check_names(session_id, mode, project, team, on_anomaly)
@@ -109,6 +110,10 @@ class Ledger(Balances):
         if parent is not None:
             above = self._parent_for(session_id, known, parent)
             project, team = above.project or project, above.team or team
+            on_anomaly = max(
+                above.on_anomaly, on_anomaly or above.on_anomaly, key=acc.ANOMALY_ACTIONS.index
+            )
+            fail_open = False if fail_open is False else above.fail_open
         if known is None:
             return self._do(
                 e.Opened(
@@ -252,6 +257,7 @@ class Ledger(Balances):
         """
         if hold_id in self.holds or hold_id in self.ended:
             return []
+        nanos = max(0, nanos)
         session = self.session(session_id)
         charged = acc.charged_accounts(session, at)
         frees = [self.account(each).free for each in charged]

@@ -25,6 +25,8 @@ _BEARER = "Bearer "
 _BEARER_SLOT = ("Authorization", _BEARER)
 #: where a provider looks for its key, if not there
 _USUAL_SLOTS = {"anthropic": ("x-api-key", ""), "gemini": ("x-goog-api-key", "")}
+#: who takes it in the query; others may repeat the address, key and all, in an error
+_TAKES_QUERY = ("gemini",)
 #: processes between a peer and the wrapper that it may come from
 _MOST_ANCESTORS = 64
 
@@ -85,7 +87,7 @@ def identify(
     Raises Refusal(unknown_credential | session_mismatch).
     """
     credential = presented(headers, query)
-    slot = credential.slot if credential else _USUAL_SLOTS.get(provider, _BEARER_SLOT)
+    slot = _slot(credential, provider)
     named = headers.get("x-agentwatch-session-id")
     if credential is not None and credential.value.startswith(KEY_PREFIX):
         return _session_of_key(store, keys, credential.value, headers, named), slot
@@ -101,6 +103,14 @@ def identify(
             "AgentWatch: this token belongs to another session than x-agentwatch-session-id says",
         )
     return session, slot
+
+
+def _slot(credential: Credential | None, provider: str) -> tuple[str, str]:
+    usual = _USUAL_SLOTS.get(provider, _BEARER_SLOT)
+    if credential is None:
+        return usual
+    in_query = credential.slot[0].startswith("?")
+    return usual if in_query and provider not in _TAKES_QUERY else credential.slot
 
 
 def _session_of_key(

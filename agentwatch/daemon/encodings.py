@@ -72,12 +72,16 @@ class _Zlib:
         self._inner = zlib.decompressobj(window_bits)
         self._limit = limit
         self._may_be_bare = window_bits == zlib.MAX_WBITS
+        self._tail = False
 
     @property
     def done(self) -> bool:
-        return self._inner.eof and not self._inner.unused_data
+        return self._inner.eof and not self._tail and not self._inner.unused_data
 
     def feed(self, data: bytes) -> bytes:
+        if self._inner.eof:  # zlib would keep all of it
+            self._tail = self._tail or bool(data)
+            return b""
         if self._may_be_bare and data:
             self._may_be_bare = False
             if data[0] & 15 != zlib.DEFLATED:

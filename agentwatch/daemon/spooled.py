@@ -26,9 +26,10 @@ from agentwatch.daemon.elsewhere import Bill, Elsewhere
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.preflight import asked_of, reported_usage
 from agentwatch.daemon.quoting import Charge, charge, priced, quote_for
-from agentwatch.errors import JournalUnavailable, LedgerError, Refusal, UsageError
+from agentwatch.errors import JournalUnavailable, Refusal, UsageError
 from agentwatch.settings import Settings
 from agentwatch.wire.dialect import Ask
+from agentwatch.wire.json_object import LARGEST
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Spooled:
                     await asyncio.to_thread(path.unlink, missing_ok=True)
             except JournalUnavailable:
                 return
-            except (LedgerError, Refusal, UsageError, msgspec.MsgspecError, OSError) as error:
+            except Exception as error:  # whatever is in it: an agent can write here as well
                 logger.error("%s can't be taken in, and is set aside: %s", path.name, error)
                 await asyncio.to_thread(_set_aside, path)
 
@@ -171,7 +172,20 @@ def _read(path: Path) -> Kept | None:
     kept = msgspec.json.decode(data, type=Kept)
     if kept.version != 1 or path.stem != kept.id or not kept.id.isalnum() or len(kept.id) > 64:
         raise UsageError("it is of another version, or another call's")
+    _check_counts([kept.ask, kept.seen, kept.seconds, kept.pid])
     return kept
+
+
+def _check_counts(told: Any) -> None:
+    """Nothing that is counted is negative, or beyond all counting: the file of a call that gives
+    money back was forged. Raises UsageError."""
+    if isinstance(told, dict):
+        told = list(told.values())
+    if isinstance(told, list):
+        for each in told:
+            _check_counts(each)
+    elif isinstance(told, (int, float)) and not 0 <= told <= LARGEST:
+        raise UsageError("it has a count that can't be meant")
 
 
 def _set_aside(path: Path) -> None:

@@ -59,6 +59,8 @@ _ROUTING = re.compile(
 _ANSWER_DROPPED = HOP_HEADERS | {"content-length", "set-cookie", "alt-svc"}
 
 
+_SHORTEST_KEY = 8
+
 #: beginnings of header names that are ours to set, or open us to web pages
 _NOT_PASSED = ("x-agentwatch", "access-control-")
 
@@ -74,8 +76,10 @@ class Lost(AgentWatchError):
 class Answer:
     """A provider's answer, as it comes."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, key: str) -> None:
         self._response = response
+        # a server that needs none is sent a word in its place
+        self._secrets = (key, quote(key, safe="")) if len(key) >= _SHORTEST_KEY else ()
         self.status = response.status
 
     @property
@@ -85,11 +89,14 @@ class Answer:
 
     def passed_headers(self) -> CIMultiDict[str]:
         """The headers that the client gets: without those of the hop and without ours, which a
-        provider has no business to set."""
+        provider has no business to set; nor one that repeats the key, as a redirect does that
+        repeats the query which the key came in."""
         return CIMultiDict(
             (name, value)
             for name, value in self._response.headers.items()
-            if (low := name.lower()) not in _ANSWER_DROPPED and not low.startswith(_NOT_PASSED)
+            if (low := name.lower()) not in _ANSWER_DROPPED
+            and not low.startswith(_NOT_PASSED)
+            and not any(secret in value for secret in self._secrets)
         )
 
     @property
@@ -147,7 +154,7 @@ class Upstream:
             raise NotSent(f"{self.name} can't be reached ({type(error).__name__})") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Lost(f"{self.name} did not answer ({type(error).__name__})") from error
-        return Answer(response)
+        return Answer(response, credential[1])
 
 
 def open_session() -> aiohttp.ClientSession:

@@ -18,6 +18,7 @@ from agentwatch.wire.dialect import Ask, Meter, Request
 from agentwatch.wire.json_object import LARGEST, given, read_json, read_object
 from agentwatch.wire.openai import OpenAI
 from agentwatch.wire.openai_chat import ChatBody, ChatStream
+from agentwatch.wire.openai_input import unpriced
 from agentwatch.wire.openai_request import (
     CHAT,
     COMPLETIONS,
@@ -29,6 +30,25 @@ from agentwatch.wire.openai_request import (
 from agentwatch.wire.openai_usage import read_usage
 
 _OLD, _NEW = _LIMITS = ("max_tokens", "max_completion_tokens")
+#: what services on this wire take beside OpenAI's fields, and may bill for: other models that may
+#: answer, dearer hosts of the same one, searches …
+_DEARER = (
+    *("models", "route", "provider", "plugins", "preset", "fallbacks", "extra_body"),
+    *("web_search", "web_search_options", "enable_search", "search_options", "search_parameters"),
+)
+#: … and limits under other names, one of which may be what is kept to
+_OTHER_LIMITS = (
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"),
+    *("num_predict", "options", "best_of", "n", "chat_template"),
+)
+#: the end of a model's name that turns a search on
+_SEARCHING = ":online"
+
+
+def _closed(api: Api) -> Api:
+    known = (api.input, *api.limits, *api.priced)
+    more = (name for name in (*_DEARER, *_OTHER_LIMITS) if name not in known)
+    return api._replace(closed=tuple(dict.fromkeys((*api.closed, *more))))
 
 
 class Compatible(OpenAI):
@@ -36,10 +56,10 @@ class Compatible(OpenAI):
 
     apis: Mapping[str, Api] = {
         # the limit's newer name is ignored by many, and what is ignored limits nothing
-        "/chat/completions": CHAT._replace(limits=_LIMITS),
-        "/responses": RESPONSES,
-        "/completions": COMPLETIONS,
-        "/embeddings": EMBEDDINGS,
+        "/chat/completions": _closed(CHAT._replace(limits=_LIMITS)),
+        "/responses": _closed(RESPONSES),
+        "/completions": _closed(COMPLETIONS),
+        "/embeddings": _closed(EMBEDDINGS),
     }
     media: tuple[str, ...] = ()
     #: whether reading what is stored is free is not known
@@ -57,7 +77,10 @@ class Compatible(OpenAI):
             limit = given(fields, _NEW)
             if limit is not None and given(fields, _OLD) is None:
                 body = msgspec.json.encode({**fields, _OLD: limit})
-        return super().read(method, path, query, headers, body)
+        ask, request = super().read(method, path, query, headers, body)
+        if ask.model.lower().endswith(_SEARCHING):
+            raise unpriced(f"{ask.model[:80]!a}, which searches the web on its own,")
+        return ask, request
 
     def meter(self, answering: Answering) -> Meter:
         """A meter for one answer."""

@@ -94,7 +94,8 @@ class GeminiCompat(OpenAI):
             budget = 0
         if budget is not None and (not isinstance(budget, int) or isinstance(budget, bool)):
             bad("thinking_budget must be a whole number")
-        thought = thinking(ask.model, budget, effort not in (None, "none"))
+        level = config.get(found.get("thinkingLevel", ""))
+        thought = thinking(ask.model, budget, effort not in (None, "none") or level is not None)
         ask.thinks = thought is not NONE
         ask.thinks_beside_limit = thought.budget is None
         ask.extra_output += (thought.budget or 0) * ask.choices
@@ -116,7 +117,10 @@ def _google(fields: Fields) -> dict[str, Any]:
     google: dict[str, Any] = {}
     for key, raw in fields.items():
         if key in _GOOGLE:
-            google |= _inner(strict(raw, key), key)
+            inner = _inner(strict(raw, key), key)
+            if google and inner:
+                bad("'extra_body' and 'google' say the same: set one of them")
+            google |= inner
         elif key.casefold() in _GOOGLE:
             bad(f"the field {key[:40]!a} must be written {key.casefold()!r}")
     unknown = next((key for key in google if key not in _GOOGLE_FIELDS), None)

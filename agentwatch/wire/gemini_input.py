@@ -24,7 +24,7 @@ from agentwatch.wire.openai_input import unpriced
 #: finest resolution has 2,240.
 TILED_IMAGE_TOKENS = 25 * 258
 IMAGE_TOKENS = 2_240
-_TILED = re.compile(r"gemini-(1|2)\b")
+_TILED = re.compile(r"gemini-(1|2)\b", re.IGNORECASE)
 #: instructions that come with the first function that is offered
 TOOLS_OVERHEAD = 512
 #: a prompt that is longer than any window is not read

@@ -52,7 +52,8 @@ _EMBEDDING = Names("the request", "model", "content", "requests")
 #: kept at the provider
 _REFERENCES = ("cachedContent", "continuationToken")
 _MODALITIES = ("TEXT", "IMAGE", "AUDIO", "MODALITY_UNSPECIFIED")
-_MAKES_IMAGES = re.compile(r".*(-image|banana|omni)")
+_MAKES_IMAGES = re.compile(r".*(-image|banana|omni)", re.IGNORECASE)
+_SPEAKS = re.compile(r".*-tts\b", re.IGNORECASE)
 _STANDARD = "standard"
 #: the name of a stream that is no server-sent events
 ARRAY = "streamGenerateContent array"
@@ -140,11 +141,12 @@ def read_generation(
         if name in named and has_reference(config[named[name]]):
             weight.weigh_schema(config[named[name]])
     images = "IMAGE" in modalities or bool(_MAKES_IMAGES.match(model))
+    speech = "AUDIO" in modalities or bool(_SPEAKS.match(model))
     request.expected = Expected(
         choices=choices,
         text_in=not (weight.media or weight.audio or weight.by_reference),
         audio_in=weight.audio,
-        audio_out="AUDIO" in modalities,
+        audio_out=speech,
         media_out=images,
         searches=weight.searches,
     )
@@ -162,7 +164,7 @@ def read_generation(
         extra_output=(request.thinking.budget or 0) * choices,
         thinks_beside_limit=request.thinking.budget is None,
         audio_in=weight.audio,
-        audio_out="AUDIO" in modalities,
+        audio_out=speech,
         media=weight.media or images,
         service_tier=_tier(fields, found),
         pieces={"web_search": 1} if weight.searches else {},

@@ -92,7 +92,7 @@ class Groq(OpenAI):
 
 def _read_system(ask: Ask, fields: Fields) -> None:
     """What a system of models may do beside its answer. Raises Refusal for what has no bound."""
-    calls = _SYSTEMS.get(ask.model)
+    calls = _SYSTEMS.get(ask.model.lower())
     custom = strict_object(fields, "compound_custom")
     if calls is None:
         if custom:

@@ -101,7 +101,7 @@ class ArrayStream:
 
     def _forget_read(self, events: list[Event]) -> None:
         """Hand on what there is of an element that is too long, and what stands behind the end."""
-        too_long = self._start is not None and self._at > self._limit
+        too_long = self._at > self._limit
         if too_long or self._skipping or self.closed:
             self._skipping = self._skipping or too_long
             if self._at:

@@ -93,12 +93,14 @@ class Form:
             pieces += (part.content, b"\r\n")
         return b"".join([*pieces, b"--", self._boundary.encode(), b"--\r\n"])
 
-    def refuse_look_alikes(self, priced: frozenset[str]) -> None:
-        """Refuse a name that is a priced one in other letters, and a file in the place of one."""
+    def refuse_look_alikes(self, priced: frozenset[str], structured: str = "") -> None:
+        """Refuse a name that is a priced one in other letters or, but for `structured`, with
+        brackets: some parsers take "n[]" for "n"."""
         for part in self.parts:
-            plain = part.name.removesuffix("[]")
-            if plain not in priced and plain.casefold() in priced:
-                bad(f"the field {part.name!r} must be written {plain.casefold()!r}")
+            plain, bracket, _ = part.name.partition("[")
+            name, is_list = plain.casefold(), bracket and part.filename is None
+            if name in priced and (plain != name or (is_list and name != structured)):
+                bad(f"the field {part.name!r} must be written {name!r}")
 
     def _named(self, names: set[str], is_file: bool) -> Iterator[Part]:
         for part in self.parts:
@@ -144,7 +146,8 @@ def _part(piece: bytes) -> Part:
         named[1].decode(),
         piece[split + 4 : -2],
         named[2],
-        media_type if _MEDIA_TYPE.fullmatch(media_type) else None,
+        # a text's charset might make another text of it
+        media_type if named[2] is not None and _MEDIA_TYPE.fullmatch(media_type) else None,
     )
 
 

@@ -107,7 +107,7 @@ def read_transcription(
 
     Raises Refusal.
     """
-    form.refuse_look_alikes(_PRICED_FIELDS)
+    form.refuse_look_alikes(_PRICED_FIELDS, structured="chunking_strategy")
     files = form.files("file")
     if len(files) != 1:
         bad("exactly one file must be sent")

@@ -92,6 +92,8 @@ def read_edit(provider: str, path: str, form: Form) -> tuple[Ask, FormRequest]:
     """Read a request to change images. Raises Refusal."""
     form.refuse_look_alikes(_PRICED | _PRICED_FILES | frozenset(_CLOSED))
     _refuse_closed([part.name for part in form.parts if part.name.startswith(_CLOSED)])
+    if any(part.name.casefold().startswith("images") for part in form.parts):
+        raise unpriced("an image that is only named", "send it as a file called 'image'")
     partial = form.text("partial_images")
     wanted = _Wanted(
         model=model_of(form.text("model")),
@@ -102,7 +104,8 @@ def read_edit(provider: str, path: str, form: Form) -> tuple[Ask, FormRequest]:
         output_format=form.text("output_format") or "png",
         stream=form.boolean("stream"),
     )
-    images = len(form.files("image", "mask", "markup"))
+    form.files("image", "mask", "markup")
+    images = sum(part.filename is not None for part in form.parts)
     request = FormRequest(form, _meter_of(wanted))
     ask = _ask(provider, path, wanted, form.texts_size() + images * IMAGE_TOKENS)
     ask.content_type = form.content_type

@@ -106,7 +106,7 @@ def items_weight(raw: Raw) -> Weight:
 def image_bound(model: str) -> int:
     """Most tokens that one image is billed as by this model."""
     for name, tokens in IMAGE_TOKENS_OF.items():
-        if name in model:
+        if name in model.lower():
             return tokens
     return IMAGE_TOKENS
 

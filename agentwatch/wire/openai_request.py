@@ -279,10 +279,10 @@ def _speaks(api: Api, fields: Fields) -> bool:
     """Whether the answer may be sound, which a chat's alone may be."""
     raw = given(fields, "modalities")
     wanted = [] if raw is None else strict(raw, "modalities")
-    known = ("text", "audio") if api is CHAT else ("text",)
+    known = ("text", "audio") if api.name == CHAT.name else ("text",)
     if not isinstance(wanted, list) or any(each not in known for each in wanted):
         raise unpriced("output that is not text", 'send "modalities": ["text"]')
-    return "audio" in wanted or (api is CHAT and given(fields, "audio") is not None)
+    return "audio" in wanted or (api.name == CHAT.name and given(fields, "audio") is not None)
 
 
 def _model(fields: Fields) -> str:
@@ -291,7 +291,7 @@ def _model(fields: Fields) -> str:
         bad("model is missing")
     if len(model) > _MODEL_LENGTH:
         bad(f"model is longer than {_MODEL_LENGTH} characters")
-    if "-search-preview" in model or "-search-api" in model:
+    if "-search-preview" in model.lower() or "-search-api" in model.lower():
         raise unpriced(f"the model {model[:40]!a}, which searches the web on its own")
     return model
 

@@ -110,7 +110,7 @@ class _Messages(Anthropic):
 
 def _refuse_unbounded(model: str, fields: Fields) -> None:
     """Raises Refusal for what costs more than the request can tell."""
-    if _AGENTS in model:
+    if _AGENTS in model.lower():
         raise unpriced(f"{model[:80]!r}, which sets several agents to work,", "use another model")
     if boolean(fields, "deferred"):
         raise Refusal(

@@ -383,3 +383,25 @@ def test_a_crash_gives_no_open_hold_back() -> None:
     assert [e.kind(entry) for entry in entries] == ["settled"]
     assert (book.session("s").settled, book.session("s").held) == (430, 0)
     assert list(book.recover(at=AT + 61)) == []
+
+
+def test_a_part_is_treated_no_more_gently_than_the_whole() -> None:
+    ledger = Ledger()
+    ledger.open("whole", at=0, on_anomaly="kill", fail_open=False)
+    ledger.open("part", at=0, parent="whole", on_anomaly="alert", fail_open=True)
+    part = ledger.session("part")
+    assert (part.on_anomaly, part.fail_open) == ("kill", False)
+    ledger.open("plain", at=0)
+    ledger.open("stricter", at=0, parent="plain", on_anomaly="pause", fail_open=False)
+    ledger.open("as-it-is", at=0, parent="plain", fail_open=True)
+    stricter = ledger.session("stricter")
+    assert (stricter.on_anomaly, stricter.fail_open) == ("pause", False)
+    assert ledger.session("as-it-is").fail_open is None
+
+
+def test_a_charge_never_gives_money_back() -> None:
+    ledger = Ledger()
+    ledger.open("s", at=0, ceiling=100)
+    ledger.charge("s", 30, "usage", hold_id="f1", at=0)
+    ledger.charge("s", -1_000, "usage", hold_id="f2", at=0)
+    assert ledger.session("s").settled == 30

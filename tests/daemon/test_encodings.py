@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -82,3 +83,15 @@ def test_deflate_without_its_header_is_read_too() -> None:
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     bare = packer.compress(b"{}" * 100) + packer.flush()
     assert decode_whole("deflate", bare, 1_000) == b"{}" * 100
+
+
+def test_what_follows_an_end_is_not_kept() -> None:
+    using = decoder("gzip")
+    assert using is not None
+    assert using.feed(gzip.compress(b"x")) == b"x" and using.done
+    tracemalloc.start()
+    for _ in range(50):
+        assert using.feed(b"x" * 100_000) == b""
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 500_000 and not using.done

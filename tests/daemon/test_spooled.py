@@ -13,6 +13,8 @@ import msgspec
 import pytest
 from workbench import BrokenJournal, Keys, book, settings
 
+from agentwatch.core.admission import Policy
+from agentwatch.core.estimate import quote
 from agentwatch.core.seen import Seen
 from agentwatch.core.usage import Usage
 from agentwatch.daemon.elsewhere import Elsewhere
@@ -210,6 +212,61 @@ async def test_what_can_t_be_read_is_lost_or_stops_the_others(
     await spooled.take_all()
     assert store.ledger.session("other").settled == NANOS
     assert [path.name for path in (home / "spool" / "rejected").iterdir()] == ["f1.json"]
+
+
+_COUNT = -(10**9)
+_FORGED: dict[str, dict[str, Any]] = {
+    "input": {"ask": {"input_bound": _COUNT}, "seen": {}},
+    "choices": {"ask": {"choices": _COUNT}, "seen": {}},
+    "fees": {"ask": {"pieces": {"web_search": _COUNT}}, "seen": {}},
+    "uplift": {"ask": {"uplift_thousandths": _COUNT}, "seen": {}},
+    "beyond counting": {"ask": {"input_bound": 10**300}, "seen": {}},
+    "output": {"seen": {"output_floor": _COUNT, "output_ceiling": _COUNT}},
+    "usage": {"seen": {"usage": {"input_tokens": 9, "output_tokens": _COUNT}, "complete": True}},
+    "stated": {"seen": {"usage": {"input_tokens": 9, "stated_nanos": _COUNT}, "complete": True}},
+    "shares": {"seen": {"usage": {"shares": [{"model": "m", "usage": {"input_tokens": -1}}]}}},
+    "no object": {"ask": {"wanted": "abc"}},
+    "a list of them": {"ask": {"wanted": []}},
+    "a process": {"pid": 10**30, "seen": None, "at": 4e9},
+    "a parent": {"terms": {"parent": []}, "session_id": "unheard-of"},
+}
+
+
+@pytest.mark.parametrize("what", _FORGED)
+async def test_a_forged_file_gives_money_back_or_stops_the_others(
+    spooled: Spooled, store: Store, home: Path, what: str
+) -> None:
+    store.open_session("s", ceiling=1_000_000_000)
+    ask, _ = OpenAI().read("POST", "/v1/chat/completions", "", {}, BODY)
+    changes = dict(_FORGED[what])
+    if "ask" in changes and "wanted" not in changes["ask"]:
+        changes["ask"] = _kept(ask) | changes["ask"]
+    write(home, "f1", **changes)
+    write(home, "f2", session_id="other")
+    await spooled.take_all()
+    assert store.ledger.session("s").settled == 0
+    assert store.ledger.session("other").settled == NANOS
+    assert [path.name for path in (home / "spool" / "rejected").iterdir()] == ["f1.json"]
+
+
+async def test_a_forged_file_ends_a_hold_that_is_out(
+    spooled: Spooled, store: Store, home: Path
+) -> None:
+    store.open_session("s", ceiling=1_000_000_000)
+    price = quote(
+        input_bound=10,
+        input_rate=10**6,
+        output_rate=0,
+        choices=1,
+        asked=1,
+        model_max=1,
+        has_output=True,
+    )
+    store.hold("s", price, Policy(), "h1")
+    write(home, "h1", seen={"usage": {"input_tokens": 1}, "complete": True})
+    await spooled.take_all()
+    session = store.ledger.session("s")
+    assert (session.held, session.settled, session.iterations) == (10, 0, 1)
 
 
 async def test_a_link_leads_to_another_file(spooled: Spooled, store: Store, home: Path) -> None:

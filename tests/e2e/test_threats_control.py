@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 import pytest
-from harness import Agent, Daemon, wait_until
+from harness import Agent, Daemon, chat, wait_until
 from harness import _UnixConnection as UnixConnection
 
 SESSION_FIELDS = {
@@ -506,3 +506,27 @@ def test_killing_is_durable_before_it_is_told(daemon: Daemon) -> None:
     agent.do("kill")
     assert agent.post().denied == "session_killed"
     assert daemon.call("POST", f"/v1/sessions/{agent.id}/close", check=False)["error"]
+
+
+@linux
+def test_a_part_of_a_session_has_no_money_and_no_gentler_terms_of_its_own(
+    daemon: Daemon,
+) -> None:
+    agent = daemon.open(0.001, fail_open=False, on_anomaly="kill")
+    other = daemon.open(1.0)
+    terms = {"mode": "observe", "fail_open": True, "on_anomaly": "alert", "parent": agent.id}
+    mine, taken, turned, monthly = from_inside(
+        daemon,
+        ("POST", "/v1/sessions", {"session_id": f"{agent.id}.1", **terms}, agent.token),
+        ("POST", "/v1/sessions", {"session_id": other.id, "parent": agent.id}, agent.token),
+        ("POST", "/v1/sessions", {"session_id": agent.id, "parent": other.id}, agent.token),
+        ("POST", "/v1/sessions", {"parent": agent.id, "monthly_usd": 9}, agent.token),
+    )
+    assert mine[0] == 200
+    assert all(status >= 400 for status, _ in (taken, turned, monthly))
+    part = Agent(daemon, mine[1])
+    assert part.post(body=chat()).status == 200
+    long = chat(" ".join(f"w{n}" for n in range(5_000)))
+    assert part.post(body=long).denied == "agent_budget_exceeded"
+    whole = agent.at_rest()
+    assert 0 < whole["settled_usd"] == part.show()["settled_usd"] <= 0.001

@@ -72,3 +72,30 @@ def test_a_limit_stands_under_the_name_that_all_servers_obey() -> None:
     assert sent(max_completion_tokens=9) == {"max_tokens": 9, "max_completion_tokens": 9}
     both = sent(output_limit=5, max_completion_tokens=9)
     assert both == {"max_tokens": 5, "max_completion_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"models": ["dear/model"]},
+        {"plugins": [{"id": "web"}]},
+        {"provider": {"order": ["dear"]}},
+        {"enable_search": True},
+        {"max_new_tokens": 100_000},
+        {"options": {"num_predict": -1}},
+        {"Models": ["dear/model"]},
+        {"model": "cheap/model:online"},
+        {"model": "cheap/model:Online"},
+    ],
+)
+def test_what_services_bill_for_beside_openais_fields_is_refused(fields: dict[str, Any]) -> None:
+    body = json.dumps({"model": "m", "messages": MESSAGES, "max_tokens": 9, **fields}).encode()
+    with pytest.raises(Refusal) as refused:
+        Compatible("router").read("POST", "/v1/chat/completions", "", {}, body)
+    assert refused.value.reason in ("model_not_priced", "bad_request")
+
+
+def test_own_limits_are_taken_where_they_belong() -> None:
+    body = json.dumps({"model": "m", "prompt": "hi", "max_tokens": 9, "n": 2, "best_of": 3})
+    ask, _ = Compatible("local").read("POST", "/v1/completions", "", {}, body.encode())
+    assert (ask.output_limit, ask.choices) == (9, 3)

@@ -46,6 +46,12 @@ def test_thinking_that_is_switched_off_is_not_held(fields: dict[str, Any]) -> No
     assert not ask.thinks_beside_limit and not ask.thinks
 
 
+def test_a_level_counts_beside_an_effort_that_is_none() -> None:
+    level = {"extra_body": {"google": {"thinking_config": {"thinking_level": "high"}}}}
+    ask, _ = read(reasoning_effort="none", **level)
+    assert (ask.thinks, ask.thinks_beside_limit) == (True, True)
+
+
 def test_a_budget_stands_beside_the_limit() -> None:
     ask, _ = read(n=2, extra_body={"google": {"thinking_config": {"thinking_budget": 300}}})
     assert (ask.extra_output, ask.thinks_beside_limit) == (600, False)
@@ -62,6 +68,13 @@ def test_what_is_cached_at_google_is_input() -> None:
         ({"extra_body": {"other": {}}}, "model_not_priced"),
         ({"Extra_Body": {}}, "bad_request"),
         ({"google": 7}, "bad_request"),
+        (
+            {
+                "google": {"thinking_config": {"thinking_budget": 24_576}},
+                "extra_body": {"google": {"thinking_config": {"thinking_budget": 0}}},
+            },
+            "bad_request",
+        ),
         ({"google": {"thinking_config": 7}}, "bad_request"),
         ({"google": {"thinking_config": {"thinking_budget": "0"}}}, "bad_request"),
     ],

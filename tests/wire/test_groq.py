@@ -74,6 +74,7 @@ def test_a_system_without_tools_answers_once() -> None:
     ("fields", "reason"),
     [
         ({"model": "groq/compound"}, "model_not_priced"),
+        ({"model": "Groq/Compound"}, "model_not_priced"),
         ({"model": "groq/compound", "compound_custom": {"tools": 3}}, "model_not_priced"),
         (
             {"model": "groq/compound", "compound_custom": {"tools": {"enabled_tools": "web"}}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,3 +73,14 @@ def test_an_element_is_handed_on_with_what_stands_before_it() -> None:
     assert cutter.opened and not cutter.closed
     assert [event.raw for event in cutter.feed(b"\n]")] == [b"\n]"]
     assert cutter.closed
+
+
+@pytest.mark.parametrize("endless", [b"1,", b" ", b'"x",'])
+def test_what_is_no_object_is_handed_on_as_well(endless: bytes) -> None:
+    stream, given, got = ArrayStream(limit=1_000), 0, 0
+    for chunk in [b"[", *[endless * 500] * 20]:
+        given += len(chunk)
+        got += sum(len(event.raw) for event in stream.feed(chunk))
+        assert given - got <= 2_500, "it is kept, without end"
+    got += sum(len(event.raw) for event in stream.close())
+    assert got == given

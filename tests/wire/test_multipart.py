@@ -22,7 +22,7 @@ PARTS = st.builds(
     CONTENTS,
     st.none() | st.from_regex(rb"[a-z .-]{0,20}", fullmatch=True),
     st.none() | st.sampled_from([b"audio/wav", b"text/plain; charset=utf-8"]),
-)
+).map(lambda part: part if part.filename is not None else part._replace(media_type=None))
 
 
 def form(*lines: bytes) -> bytes:
@@ -124,6 +124,19 @@ def test_a_field_that_is_there_twice_is_refused() -> None:
 def test_a_field_in_other_letters_is_refused() -> None:
     with pytest.raises(Refusal, match="must be written 'model'"):
         read(field(b"Model", b"1")).refuse_look_alikes(frozenset(["model"]))
+
+
+@pytest.mark.parametrize("name", [b"n[]", b"n[0]", b"N[]"])
+def test_a_field_with_brackets_is_taken_for_the_field_by_some_parsers(name: bytes) -> None:
+    with pytest.raises(Refusal, match="must be written 'n'"):
+        read(field(name, b"10")).refuse_look_alikes(frozenset(["n"]))
+    parts = read(field(b"how[type]", b"x"), field(b"image[]", b"x", b'; filename="x"'))
+    parts.refuse_look_alikes(frozenset(["how", "image"]), structured="how")
+
+
+def test_a_charset_does_not_make_another_text_of_a_field() -> None:
+    told = b"\r\nContent-Type: text/plain; charset=utf-7"
+    assert b"utf-7" not in read(field(b"quality", b"low", told)).written()
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def test_a_model_or_stream_that_cannot_be_read_is_refused(api: str, fields: Any)
         ("responses", {"audio": {"voice": "alloy", "format": "wav"}}),
         ("responses", {"tools": [{"type": "file_search"}]}),
         ("chat/completions", {"model": "gpt-4o-search-preview"}),
+        ("chat/completions", {"model": "GPT-4o-Search-Preview"}),
         ("chat/completions", {"model": "gpt-5-search-api-2025-10-14"}),
         ("chat/completions", {"tools": [{"type": "web_search"}], "max_tool_calls": 3}),
         ("responses", {"tools": [{"type": "web_search"}]}),

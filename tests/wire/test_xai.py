@@ -68,6 +68,7 @@ def test_models_and_what_was_stored_are_free() -> None:
         ({"search_parameters": {"mode": "on"}}, "model_not_priced"),
         ({"search_parameters": {}}, "model_not_priced"),
         ({"model": "grok-4.20-multi-agent-0309"}, "model_not_priced"),
+        ({"model": "Grok-4.20-Multi-Agent-0309"}, "model_not_priced"),
     ],
 )
 def test_what_has_no_bound_is_refused(path: str, fields: dict[str, Any], reason: str) -> None:
