@@ -22,6 +22,7 @@ from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.spooled import Spooled
 from agentwatch.daemon.tasks import Tasks
+from agentwatch.daemon.telemetry import Telemetry
 from agentwatch.daemon.watch import Watch
 from agentwatch.sdk.straight import _kept
 from agentwatch.settings import Settings
@@ -58,7 +59,8 @@ def governor_of(store: Store, told: Settings) -> Governor:
     """A governor that no call goes through."""
     events = Events()
     watch = Watch(store, AlertStore(None), told.anomalies, events)
-    return Governor(store, book(), {}, Keys(), told, Tasks(), events, watch)
+    telemetry = Telemetry(told, Tasks(), store.count_risks)
+    return Governor(store, book(), {}, Keys(), told, Tasks(), events, watch, telemetry)
 
 
 def gone_pid() -> int:
