@@ -19,6 +19,7 @@ from agentwatch.daemon.governor import Call, Governor
 from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.large_bodies import LargeBodies
 from agentwatch.daemon.log import scrub
+from agentwatch.daemon.refusals import refusal_for
 from agentwatch.daemon.relay import ClientGone, refusal_headers
 from agentwatch.errors import Refusal
 from agentwatch.settings import Settings
@@ -89,7 +90,7 @@ class Proxy:
         except Refusal as refusal:
             if session is not None:
                 self._governor.refused(session, refusal, call.ask if call else None)
-            return _refused(dialect, refusal, session.name if session else None)
+            return _refused(request.headers, dialect, refusal, session.name if session else None)
         except asyncio.CancelledError:
             # the call's own task was ended, as its client has gone
             if not client.is_gone:
@@ -172,10 +173,12 @@ def _as_read(headers: CIMultiDictProxy[str], body: bytes, content_type: str) -> 
     return told
 
 
-def _refused(dialect: Dialect, refusal: Refusal, session_id: str | None) -> web.Response:
+def _refused(
+    asked: Mapping[str, str], dialect: Dialect, refusal: Refusal, session_id: str | None
+) -> web.Response:
     # what was asked for is repeated in some messages, and may hold a key
     message = scrub(refusal.message)
-    status, body = dialect.refusal(refusal.reason, message, refusal.status)
+    status, body = refusal_for(asked, dialect, refusal.reason, message, refusal.status)
     headers = refusal_headers(refusal.reason)
     if session_id is not None:
         headers["x-agentwatch-session-id"] = session_id

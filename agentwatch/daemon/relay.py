@@ -17,6 +17,7 @@ from agentwatch.core.money import usd_text
 from agentwatch.daemon import failpoints, words
 from agentwatch.daemon.encodings import Decoder, Undecodable, decoder
 from agentwatch.daemon.flight import Flight, OutOfMoney
+from agentwatch.daemon.refusals import refusal_for
 from agentwatch.daemon.trace import Trace
 from agentwatch.daemon.upstream import Answer, Lost, NotSent, Upstream
 from agentwatch.wire.dialect import Meter
@@ -259,7 +260,7 @@ class Relay:
                     await self._client.write(self._fit(dialect.stream_error(api, reason, message)))
                     await self._client.finish()
                 else:
-                    status, body = dialect.refusal(reason, message)
+                    status, body = refusal_for(self._call.headers, dialect, reason, message)
                     told = {**(headers or {}), **refusal_headers(reason)}
                     await self._client.whole(status, told, body)
         except (ClientGone, TimeoutError):
