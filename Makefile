@@ -6,6 +6,7 @@
 #   make test            all checks and tests
 #   make check           the checks alone
 #   make test-clients    real SDKs and agents under a ceiling (needs npm, and Python up to 3.12)
+#   make transcripts     what six agents show, written into docs/transcripts.md
 #   make crash N=50      the daemon is killed 50 times under load, and the books are compared
 #   make prove           the core in simulated worlds for a minute (LONG=1: as before a release)
 #   make mutants         faults put into the core: each must be caught, and by what is told
@@ -96,6 +97,12 @@ mutants: $(VENV)/dev
 .PHONY: test-clients
 test-clients: $(VENV)/dev
 	@$(BIN)/python -m pytest -m clients --durations=0
+
+.PHONY: transcripts
+transcripts: $(VENV)/dev
+	@$(BIN)/python -m pytest -m clients tests/e2e/clients/test_real_clients.py \
+		-k "claude or codex or gemini or opencode or aider or llm"
+	@$(BIN)/python tests/e2e/clients/transcripts.py
 
 .PHONY: bench
 bench: $(VENV)/dev

@@ -47,6 +47,7 @@ INSTALL_LIMIT_S = 420.0
 #: no client that is refused takes so long to say so: what does hangs, or asks again and again
 RUN_LIMIT_S = 90.0
 
+sys.path.append(str(Path(__file__).parent))  # transcripts.py
 _ROOT = Path(__file__).resolve().parents[3]
 _DEFAULT_DIR = _ROOT / ".clients"
 
@@ -98,6 +99,10 @@ def _must(command: Sequence[str]) -> None:
 class Run(NamedTuple):
     """What one run did."""
 
+    #: as it was typed
+    argv: tuple[str, ...]
+    #: its home, and where it worked
+    folder: Path
     code: int
     #: both of its outputs, and ours
     screen: str
@@ -129,22 +134,30 @@ class Bench:
     ) -> Run:
         """Run a command under a ceiling; `said` is its standard input."""
         report = self.folder / "report.json"
-        argv = [sys.executable, "-m", "agentwatch_cli", "run", "--budget", budget]
-        argv += [*options, "--report", str(report), "--", *command]
         done = subprocess.run(
-            argv,
+            self.argv(*command, budget=budget, options=[*options, "--report", str(report)]),
             input=said,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=RUN_LIMIT_S,
             cwd=self.folder,
-            env={**self._daemon.environ, **self._own_places(), **(more or {})},
+            env=self.environ(more or {}),
             check=False,
         )
         assert report.exists(), done.stdout
         told = json.loads(report.read_text())
-        return Run(done.returncode, done.stdout, told, self.standin.bill())
+        typed = ("agentwatch", "run", "--budget", budget, *options, "--", *command)
+        return Run(typed, self.folder, done.returncode, done.stdout, told, self.standin.bill())
+
+    def argv(self, *command: str, budget: str, options: Sequence[str] = ()) -> list[str]:
+        """The command line of a run."""
+        run = [sys.executable, "-m", "agentwatch_cli", "run", "--budget", budget]
+        return [*run, *options, "--", *command]
+
+    def environ(self, more: Mapping[str, str]) -> dict[str, str]:
+        """The environment in which `run` is started."""
+        return {**self._daemon.environ, **self._own_places(), **more}
 
     def _own_places(self) -> dict[str, str]:
         """Nothing of the user's own configuration is read, and no client calls home."""

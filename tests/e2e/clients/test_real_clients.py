@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from harness import nanos
+from transcripts import keep
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 
@@ -65,7 +66,9 @@ def python(program: str, *arguments: str) -> tuple[str, ...]:
 TASKS = {
     "openai 3": Task("openai3", python("openai_tour.py"), 12),
     "openai 2": Task("openai2", python("openai_tour.py"), 12),
-    "llm, chat": Task("llm", ("llm", "chat", "-m", "gpt-4o-mini"), 2, "hello\nand on\nquit\n"),
+    "llm, chat": Task(
+        "llm", ("llm", "chat", "-m", "gpt-4o-mini"), 3, "hello\nand on\nand on\nquit\n"
+    ),
     "llm, responses": Task("llm", ("llm", "chat", "-m", "gpt-5-mini"), 2, "hello\nand on\nquit\n"),
     "llm, messages": Task(
         "llm", ("llm", "chat", "-m", "claude-sonnet-4.5"), 2, "hello\nand on\nquit\n"
@@ -144,6 +147,7 @@ RUNAWAYS = {
         "langchain", python("langchain_task.py", "add [[standin: tools=add times=0]]"), "0.05"
     ),
     "aider": Runaway("aider", AIDER, "0.012", script={"say": EDIT}, fails=False),
+    "aider, Anthropic": Runaway("aider", AIDER_CLAUDE, "0.03", script={"say": EDIT}, fails=False),
     "opencode, Anthropic": Runaway(
         "opencode", (*OPENCODE, "anthropic/claude-sonnet-4-5"), "0.25", "go on " + BASH % 99
     ),
@@ -169,6 +173,17 @@ RUNAWAYS = {
         (*GEMINI, 'go [[standin: tools=list_directory:{"dir_path":"."} times=99]]'),
         "0.045",
     ),
+}
+
+
+#: the six programs that people run, by the work and the runaway whose screens docs/ shows
+SHOWN = {
+    "claude code": "claude code",
+    "codex, another model": "codex",
+    "gemini cli": "gemini cli",
+    "opencode, Anthropic": "opencode, Anthropic",
+    "aider": "aider",
+    "llm, chat": "llm",
 }
 
 
@@ -204,6 +219,9 @@ def test_its_work_is_done_and_the_books_agree_to_the_nano_dollar(name, bench, cl
     assert run.report["calls"] == TASKS[name].calls, run.screen
     assert run.report["refusals"] == 0
     assert "agentwatch: spent $" in run.screen
+    if name in SHOWN:
+        assert run.report["calls"] >= 3
+        keep(name, "work", TASKS[name].said, run)
 
 
 @pytest.mark.parametrize("name", RUNAWAYS)
@@ -216,3 +234,5 @@ def test_its_ceiling_stops_it_at_the_first_refusal_in_words_that_it_shows(name, 
     assert run.settled <= nanos(float(runaway.budget))
     assert BROKE in run.screen
     assert (run.code != 0) == runaway.fails, run.screen
+    if name in SHOWN.values():
+        keep(name, "ceiling", runaway.said, run)
