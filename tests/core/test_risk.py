@@ -62,12 +62,12 @@ def test_overlapping_findings_go_together() -> None:
     assert risk.redacted("0123456789", []) == "0123456789"
 
 
-@given(st.integers(0, 600), st.integers(500, 1200), st.integers(0, 600), st.randoms())
+@given(st.integers(0, 600), st.integers(500, 1200), st.integers(0, 600), st.integers(0, 2**32))
 def test_a_run_of_base64_is_blanked_wherever_it_begins(
-    before: int, size: int, after: int, draw: random.Random
+    before: int, size: int, after: int, seed: int
 ) -> None:
     letters = "ABCDEFGHabcdefgh0123456789+/"
-    run = "".join(draw.choices(letters, k=size))
+    run = "".join(random.Random(seed).choices(letters, k=size))
     text = "- " * (before // 2) + "\n" + run + "\n" + " -" * (after // 2)
     shown = risk.blanked(text)
     assert len(shown) == len(text)
