@@ -6,7 +6,7 @@ nothing else: it is known by its mark or its ancestors, and shows its session's 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -44,6 +44,7 @@ from agentwatch.errors import (
     UsageError,
 )
 from agentwatch.settings import Settings
+from agentwatch.wire.dialect import Dialect
 
 
 class Control:
@@ -57,6 +58,7 @@ class Control:
         about: Callable[[], Answer],
         restart: Callable[[], None],
         courier: Courier,
+        dialects: Mapping[str, Dialect],
     ) -> None:
         self._governor = governor
         self._store = governor.store
@@ -74,7 +76,7 @@ class Control:
             governor.telemetry.looked_through,
         )
         alerts = AlertCalls(governor.watch, courier)
-        budgets = BudgetCalls(self._store, Preflight(governor, settings))
+        budgets = BudgetCalls(self._store, Preflight(governor, dialects, settings))
         #: calls that are made elsewhere are charged through it
         self.elsewhere = Elsewhere(governor)
         telemetry = TelemetryCalls(governor, metrics_on_port=settings.telemetry.metrics_on_port)

@@ -187,8 +187,8 @@ class Daemon:
         self._settings = settings
         self._tasks = tasks
         self._proxy = Proxy(governor, spoken, keys, settings)
-        self._control = Control(governor, keys, settings, self.about, restart, courier)
-        self._spooled = Spooled(governor, self._control.elsewhere, settings)
+        self._control = Control(governor, keys, settings, self.about, restart, courier, spoken)
+        self._spooled = Spooled(governor, self._control.elsewhere, spoken, settings)
         self._port = 0
         self._started_at = time.time()
         self._servers: list[asyncio.Server] = []

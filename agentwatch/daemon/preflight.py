@@ -9,11 +9,12 @@ full, after a while or, as any other, when the daemon comes back from a crash.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
+from msgspec.structs import replace
 
 from agentwatch.core import accounts as acc
 from agentwatch.core.accounts import Hold, Outcome, Session
@@ -21,18 +22,17 @@ from agentwatch.core.admission import Policy, Refused
 from agentwatch.core.anomaly import Begun
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import parse_usd, to_usd
-from agentwatch.core.prices import Unpriced, billed_input, cost
-from agentwatch.core.usage import Usage
+from agentwatch.core.prices import PriceBook
+from agentwatch.core.seen import Seen
 from agentwatch.daemon import words
 from agentwatch.daemon.fields import check_fields, count, money, text
 from agentwatch.daemon.flight import Over
 from agentwatch.daemon.governor import Governor
-from agentwatch.daemon.quoting import ABSURD_TOKENS, priced, quote_for
+from agentwatch.daemon.quoting import ABSURD_TOKENS, Charge, charge, priced, quote_for
 from agentwatch.errors import BarredError, JournalUnavailable, Refusal, UnknownHold, UsageError
 from agentwatch.settings import Settings
 from agentwatch.store.store import Written, new_hold_id
-from agentwatch.wire.dialect import Ask
-from agentwatch.wire.openai_usage import read_usage
+from agentwatch.wire.dialect import Ask, Dialect, Reported
 
 Answer = dict[str, Any]
 
@@ -49,18 +49,28 @@ _HOLD_FIELDS = (
     "max_output_tokens",
     "budget_usd",
 )
-_USAGE_READERS: dict[str, Callable[[bytes], Usage | None]] = {"openai": read_usage}
+
+
+class _Out(NamedTuple):
+    """A call that somebody makes elsewhere."""
+
+    begun: Begun
+    ask: Ask
+    quoted: Quote
 
 
 class Preflight:
     """Holds that a caller asks for and ends itself."""
 
-    def __init__(self, governor: Governor, settings: Settings) -> None:
+    def __init__(
+        self, governor: Governor, dialects: Mapping[str, Dialect], settings: Settings
+    ) -> None:
         self._governor = governor
+        self._dialects = dialects
         self._store = governor.store
         self._settings = settings
-        #: holds whose calls are out, for who watches their sessions
-        self._begun: dict[str, Begun] = {}
+        #: by their holds
+        self._out: dict[str, _Out] = {}
 
     # ---- how does it stand?
 
@@ -93,7 +103,7 @@ class Preflight:
         """Set a call's worst case aside. Raises Refusal (402 where the money is not there),
         UsageError, JournalUnavailable."""
         check_fields(body, _HOLD_FIELDS)
-        ask = asked_of(body)
+        ask = asked_of(body, self._dialects)
         prices = priced(ask, self._governor.book)
         quoted = quote_for(ask, prices, self._settings.provider(ask.provider).auto_tier)
         session_id = text(body, "session_id")
@@ -105,7 +115,7 @@ class Preflight:
         asyncio.get_running_loop().call_later(FORGOTTEN_S, self._forgotten, hold_id)
         hold = self._store.ledger.holds[hold_id]
         begun = self._governor.watch.begun(session, hold.iteration, ask, ask.input_bound or None)
-        self._begun[hold_id] = begun
+        self._out[hold_id] = _Out(begun, ask, quoted)
         return {
             "hold_id": hold_id,
             "iteration": hold.iteration,
@@ -154,38 +164,34 @@ class Preflight:
         elif hold is None:
             outcome, written = self._store.settle(hold_id, 0, "usage")
         else:
-            outcome, written = self._settled(hold, reported_usage(hold.provider, body.get("usage")))
+            dialect = self._dialects[hold.provider]
+            outcome, written = self._settled(hold, reported(dialect, hold.model, body.get("usage")))
         await written
         return self._ended(outcome)
 
-    def _settled(self, hold: Hold, usage: Usage | None) -> tuple[Outcome, Written]:
+    def _settled(self, hold: Hold, told: Reported | None) -> tuple[Outcome, Written]:
         book = self._governor.book
-        price = book.find(hold.provider, hold.model)
-        nanos, basis, reason = hold.nanos, "estimate", "no usage was told"
-        if usage is not None and price is not None:
-            try:
-                nanos, basis, reason = cost(price, usage), "usage", ""
-            except Unpriced as error:
-                reason = str(error)
-        tokens = billed_input(usage) if usage else 0
+        out = self._out[hold.id]
+        found = told_charge(out.ask, out.quoted, hold.nanos, told, book)
+        tokens = found.input_tokens if told else 0
         outcome, written = self._store.settle(
             hold.id,
-            nanos,
-            basis,
+            found.nanos,
+            found.basis,
             model=hold.model,
             input_tokens=tokens,
-            output_tokens=usage.output_tokens if usage else 0,
+            output_tokens=found.output_tokens,
             price_version=book.version,
-            reason=reason,
+            reason=found.reason,
         )
         self._over(outcome, Over(outcome.nanos, tokens or None))
         return outcome, written
 
     def _over(self, outcome: Outcome, how: Over) -> None:
-        begun = self._begun.pop(outcome.hold, None)
-        if begun is not None:
+        out = self._out.pop(outcome.hold, None)
+        if out is not None:
             session = self._store.ledger.session(outcome.session)
-            self._governor.watch.ended(session, begun, how)
+            self._governor.watch.ended(session, out.begun, how)
 
     def _ended(self, outcome: Outcome) -> Answer:
         return {
@@ -204,11 +210,11 @@ class Preflight:
             self._over(outcome, Over(outcome.nanos))
 
 
-def asked_of(body: Mapping[str, Any]) -> Ask:
-    """The call that a caller wants to make. Raises UsageError."""
+def asked_of(body: Mapping[str, Any], known: Collection[str]) -> Ask:
+    """The call that a caller wants to make of one of the `known` providers. Raises UsageError."""
     provider, model = text(body, "provider"), text(body, "model")
-    if provider not in _USAGE_READERS:
-        raise UsageError(f"provider must be one of: {', '.join(_USAGE_READERS)}")
+    if not provider or provider not in known:
+        raise UsageError(f"provider must be one of: {', '.join(known)}")
     if not model:
         raise UsageError("model is missing")
     given = count(body, "input_tokens")
@@ -223,17 +229,30 @@ def asked_of(body: Mapping[str, Any]) -> Ask:
         input_by_reference=given is None,
         has_output=limit != 0,
         output_limit=limit or None,
+        # what the call does with a cache is not told
+        cache_write_long=True,
     )
 
 
-def reported_usage(provider: str, told: object) -> Usage | None:
+def reported(dialect: Dialect, model: str, told: object) -> Reported | None:
     """What the provider's own usage object says; None: nothing was told. Raises UsageError."""
     if told is None:
         return None
-    usage = _USAGE_READERS[provider](msgspec.json.encode(told))
-    if usage is None or usage.input_tokens + usage.output_tokens > ABSURD_TOKENS:
-        raise UsageError("usage must be the object that the provider reported, in whole tokens")
-    return usage
+    found = dialect.reported(msgspec.json.encode(told), model)
+    if found is None or found.usage.input_tokens + found.usage.output_tokens > ABSURD_TOKENS:
+        raise UsageError(f"usage must be the object that {dialect.name} reported, in whole tokens")
+    return found
+
+
+def told_charge(
+    ask: Ask, quoted: Quote, held: int, told: Reported | None, book: PriceBook
+) -> Charge:
+    """What such a call cost; the whole hold where that was not told, or has no price."""
+    if told is None:
+        return Charge(held, "estimate", ask.model, ask.input_bound, 0, "no usage was told")
+    seen = Seen(usage=told.usage, service_tier=told.service_tier, complete=True)
+    found = charge(ask, quoted, held, seen, book)
+    return found if found.basis == "usage" else replace(found, nanos=held)
 
 
 def _limit(told: str) -> int | None:

@@ -12,6 +12,7 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ from agentwatch.core.money import parse_usd
 from agentwatch.core.seen import Seen
 from agentwatch.daemon.elsewhere import Bill, Elsewhere
 from agentwatch.daemon.governor import Governor
-from agentwatch.daemon.preflight import asked_of, reported_usage
+from agentwatch.daemon.preflight import asked_of, reported, told_charge
 from agentwatch.daemon.quoting import Charge, charge, priced, quote_for
 from agentwatch.errors import JournalUnavailable, Refusal, UsageError
 from agentwatch.settings import Settings
-from agentwatch.wire.dialect import Ask
+from agentwatch.wire.dialect import Ask, Dialect
 from agentwatch.wire.json_object import LARGEST
 
 logger = logging.getLogger(__name__)
@@ -60,10 +61,17 @@ class Kept(Struct, forbid_unknown_fields=True):
 class Spooled:
     """The folder of this home."""
 
-    def __init__(self, governor: Governor, elsewhere: Elsewhere, settings: Settings) -> None:
+    def __init__(
+        self,
+        governor: Governor,
+        elsewhere: Elsewhere,
+        dialects: Mapping[str, Dialect],
+        settings: Settings,
+    ) -> None:
         self._governor = governor
         self._store = governor.store
         self._elsewhere = elsewhere
+        self._dialects = dialects
         self._settings = settings
         self._folder = settings.paths.spool
 
@@ -115,7 +123,7 @@ class Spooled:
 
     def _bill(self, kept: Kept) -> Bill:
         wanted = kept.ask.get("wanted")
-        ask = msgspec.convert(kept.ask, Ask) if wanted is None else asked_of(wanted)
+        ask = msgspec.convert(kept.ask, Ask) if wanted is None else asked_of(wanted, self._dialects)
         book = self._governor.book
         try:
             price = priced(ask, book)
@@ -141,9 +149,9 @@ class Spooled:
         if most is None:
             most = quoted.worst(self._settings.enforcement.useful_output_tokens)
         seen = kept.seen or {}
-        if "told" in seen and seen["told"] is not None:
-            usage = reported_usage(ask.provider, seen["told"])
-            seen = {"usage": msgspec.to_builtins(usage), "complete": True}
+        if seen.get("told") is not None:
+            told = reported(self._dialects[ask.provider], ask.model, seen["told"])
+            return told_charge(ask, quoted, most, told, self._governor.book)
         if not seen or "told" in seen:
             why = "nobody told how the call ended"
             return Charge(most, "estimate", ask.model, ask.input_bound, 0, why)

@@ -113,8 +113,11 @@ class Worker:
         kept = [self._kept(item) for item in batch.items]
         told = Written(
             len(kept),
+            # those that came with a record were counted when it was told of
             risks=[
-                (each.record.session_id, each.record.risks) for each in kept if each.record.risks
+                (item.record.session_id, item.record.risks)
+                for item in batch.items
+                if item.record.risks and item.request is not None
             ],
         )
         try:

@@ -139,7 +139,10 @@ class AsyncHold:
 
 def plain(usage: Any) -> Any:
     """A provider's usage object as the JSON that it came as."""
-    for name in ("model_dump", "to_dict", "_asdict"):
+    if callable(dump := getattr(usage, "model_dump", None)):
+        # by the names of the wire, which google's objects have others for
+        return dump(mode="json", by_alias=True, exclude_none=True)
+    for name in ("to_dict", "_asdict"):
         made = getattr(usage, name, None)
         if callable(made):
             told = made()

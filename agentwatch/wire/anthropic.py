@@ -15,8 +15,9 @@ from typing import Any
 from agentwatch.errors import Refusal
 from agentwatch.wire.anthropic_messages import MessageBody, MessageStream
 from agentwatch.wire.anthropic_request import MessageRequest, read_messages
-from agentwatch.wire.dialect import Ask, Dialect, Meter, Request
-from agentwatch.wire.json_object import read_object
+from agentwatch.wire.anthropic_usage import read_usage
+from agentwatch.wire.dialect import Ask, Dialect, Meter, Reported, Request
+from agentwatch.wire.json_object import read_json, read_object
 from agentwatch.wire.openai import OpenAI
 from agentwatch.wire.openai_chat import FreeBody
 from agentwatch.wire.openai_request import CHAT, Answering, read_free, read_request
@@ -75,6 +76,20 @@ class Anthropic:
         if short == _COUNT:
             return read_free(self.name, way_out, fields, _free)
         return read_messages(self.name, way_out, fields, headers, _meter)
+
+    def reported(self, usage: bytes, model: str) -> Reported | None:
+        """A usage object as a caller hands it on. A cache write whose lifetime it does not tell is
+        taken for the dearer one."""
+        fields = read_json(usage)
+        if not isinstance(fields, dict):
+            return None
+        if "prompt_tokens" in fields:
+            return self._compatible.reported(usage, model)
+        found = read_usage(fields, model, keeps_long=True)
+        tier = "fast" if fields.get("speed") == "fast" else fields.get("service_tier")
+        if found is None:
+            return None
+        return Reported(found, tier if isinstance(tier, str) else None)
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
         """Status and body of a refusal. 402 and 403 are asked again on by no client of this

@@ -27,7 +27,7 @@ from agentwatch.wire.openai_request import (
     Answering,
     Api,
 )
-from agentwatch.wire.openai_usage import read_usage
+from agentwatch.wire.openai_usage import any_usage, read_usage
 
 _OLD, _NEW = _LIMITS = ("max_tokens", "max_completion_tokens")
 #: what services on this wire take beside OpenAI's fields, and may bill for: other models that may
@@ -82,6 +82,10 @@ class Compatible(OpenAI):
             raise unpriced(f"{ask.model[:80]!a}, which searches the web on its own,")
         return ask, request
 
+    def usage_in(self, told: bytes, model: str) -> Usage | None:
+        """The usage as this provider means it."""
+        return _usage(told) or any_usage(told)
+
     def meter(self, answering: Answering) -> Meter:
         """A meter for one answer."""
         if answering.api == CHAT.name:
@@ -99,7 +103,7 @@ class _Body(ChatBody):
         return _usage(raw)
 
 
-def _usage(raw: Raw) -> Usage | None:
+def _usage(raw: Raw | bytes) -> Usage | None:
     """OpenAI's usage; where it tells no cached part, what DeepSeek calls that."""
     usage, fields = read_usage(raw), read_json(raw)
     if usage is None or usage.cached_input_tokens or not isinstance(fields, dict):

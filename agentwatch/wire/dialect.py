@@ -138,6 +138,14 @@ class Meter(Protocol):
         ...
 
 
+class Reported(Struct, frozen=True):
+    """What a provider's usage object says by itself, without the answer that it came in."""
+
+    usage: Usage
+    #: where it is told there
+    service_tier: str | None = None
+
+
 class Dialect(Protocol):
     """One provider's wire."""
 
@@ -155,6 +163,11 @@ class Dialect(Protocol):
 
         Raises Refusal("path_not_governed" | "bad_request" | "model_not_priced").
         """
+        ...
+
+    def reported(self, usage: bytes, model: str) -> Reported | None:
+        """Read a usage object (JSON) as this provider tells it on any of its paths, handed on by
+        whoever called it. None where it is none, or can't be believed."""
         ...
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:

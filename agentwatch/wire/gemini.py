@@ -12,11 +12,16 @@ import json
 import re
 from collections.abc import Mapping
 
+import msgspec
+
 from agentwatch.errors import Refusal
-from agentwatch.wire.dialect import Ask, Dialect, Request
+from agentwatch.wire.dialect import Ask, Dialect, Reported, Request
+from agentwatch.wire.gemini_answer import plain_tier
 from agentwatch.wire.gemini_compat import GeminiCompat
+from agentwatch.wire.gemini_names import camel_keys
 from agentwatch.wire.gemini_request import ARRAY, read_embedding, read_free, read_generation
-from agentwatch.wire.json_object import read_object
+from agentwatch.wire.gemini_usage import Expected, read_usage
+from agentwatch.wire.json_object import read_json, read_object
 
 _VERSION = r"(?:/(v1|v1beta|v1alpha))?"
 _MODEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -92,6 +97,18 @@ class Gemini:
             raise _not_governed(method, f"{found[2]}?{query}")
         target = f"/{found[1] or _DEFAULT_VERSION}{found[2]}"
         return read_free(self.name, f"{target}?{query}" if query else target, None)
+
+    def reported(self, usage: bytes, model: str) -> Reported | None:
+        """A usage object as a caller hands it on, in either spelling."""
+        fields = camel_keys(read_json(usage))
+        if not isinstance(fields, dict):
+            return None
+        if "promptTokenCount" not in fields:
+            return self._compat.reported(usage, model)
+        found, tier = read_usage(msgspec.json.encode(fields), Expected()), fields.get("serviceTier")
+        if found is None:
+            return None
+        return Reported(found, plain_tier(tier) if isinstance(tier, str) else None)
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
         """Status and body of a refusal; 403 where nothing else is said."""

@@ -169,12 +169,17 @@ class _Reading(Answer):
         self._most_told = max(self._most_told, usage.output_tokens)
         tier = _TIER.decode(raw).serviceTier
         if isinstance(tier, str):
-            self._name(None, tier.lower().removeprefix("service_tier_"))
+            self._name(None, plain_tier(tier))
 
     def _with_search(self, usage: Usage) -> Usage:
         if not (self._searched and self._expected.searches):
             return usage
         return replace(usage, pieces={SEARCH_FEE: 1})
+
+
+def plain_tier(told: str) -> str:
+    """A service tier as the price list calls it."""
+    return told.lower().removeprefix("service_tier_")
 
 
 class GeminiStream(_Reading, StreamedAnswer):

@@ -22,7 +22,7 @@ from agentwatch.wire.openai import OpenAI
 from agentwatch.wire.openai_chat import ChatBody, ChatStream, EmbeddingsBody
 from agentwatch.wire.openai_input import unpriced
 from agentwatch.wire.openai_request import CHAT, EMBEDDINGS, Answering
-from agentwatch.wire.openai_usage import read_usage
+from agentwatch.wire.openai_usage import any_usage, read_usage
 
 _PREFIX = re.compile(r"(?:/(?:v1|v1beta|v1alpha))?/openai(?:/v1)?(?=/)")
 _TARGET = "/v1beta/openai"
@@ -46,7 +46,7 @@ class CompatBody(ChatBody):
         return _with_thoughts(raw)
 
 
-def _with_thoughts(raw: Raw) -> Usage | None:
+def _with_thoughts(raw: Raw | bytes) -> Usage | None:
     usage, fields = read_usage(raw), read_json(raw)
     if usage is None or not isinstance(fields, dict):
         return usage
@@ -62,6 +62,10 @@ class GeminiCompat(OpenAI):
     """The dialect of Gemini's OpenAI-compatible paths."""
 
     name = "gemini"
+
+    def usage_in(self, told: bytes, model: str) -> Usage | None:
+        """The usage as this provider means it."""
+        return _with_thoughts(told) or any_usage(told)
 
     def read(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from agentwatch.wire.json_object import bad
 
+_SMALL = re.compile(r"_([a-z])")
 _CAPITAL = re.compile(r"(?=[A-Z])")
 
 
@@ -52,6 +53,19 @@ class Names:
 def snake(name: str) -> str:
     """`maxOutputTokens` as `max_output_tokens`."""
     return _CAPITAL.sub("_", name).lower()
+
+
+def camel_keys(value: object, depth: int = 4) -> object:
+    """The value with its fields' names in camelCase, so many levels down."""
+    if isinstance(value, list) and depth:
+        return [camel_keys(each, depth - 1) for each in value]
+    if not isinstance(value, dict) or not depth:
+        return value
+    return {_SMALL.sub(_upper, key): camel_keys(each, depth - 1) for key, each in value.items()}
+
+
+def _upper(found: re.Match[str]) -> str:
+    return found[1].upper()
 
 
 def _fold(name: str) -> str:

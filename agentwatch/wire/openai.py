@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Mapping
 
+from agentwatch.core.usage import Usage
 from agentwatch.errors import Refusal
-from agentwatch.wire.dialect import Ask, Dialect, Meter, Request
+from agentwatch.wire.dialect import Ask, Dialect, Meter, Reported, Request
 from agentwatch.wire.json_object import read_object
 from agentwatch.wire.multipart import read_form
 from agentwatch.wire.openai_audio import read_speech, read_transcription
@@ -30,6 +31,7 @@ from agentwatch.wire.openai_request import (
     read_request,
 )
 from agentwatch.wire.openai_responses import ResponsesBody, ResponsesStream
+from agentwatch.wire.openai_usage import any_usage
 
 _APIS = {
     "/chat/completions": CHAT,
@@ -141,6 +143,15 @@ class OpenAI:
             made = ResponsesStream if answering.streamed else ResponsesBody
             return made(answering.search_fee, answering.fees)
         return ChatStream(answering.strip) if answering.streamed else ChatBody()
+
+    def reported(self, usage: bytes, model: str) -> Reported | None:
+        """A usage object as a caller hands it on."""
+        found = self.usage_in(usage, model)
+        return None if found is None else Reported(found)
+
+    def usage_in(self, told: bytes, model: str) -> Usage | None:
+        """The usage as this provider means it."""
+        return any_usage(told)
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
         """Status and body of a refusal. 400 where nothing else is said: it is the one status

@@ -25,6 +25,15 @@ def read_usage(raw: Raw | bytes, *, has_output: bool = True) -> Usage | None:
         return None
 
 
+def any_usage(raw: Raw | bytes) -> Usage | None:
+    """The same, where it is not known of which API: an embedding's total is its input."""
+    usage = read_usage(raw)
+    if usage is None and (embedded := read_usage(raw, has_output=False)):
+        total = msgspec.json.decode(raw).get("total_tokens")
+        return embedded if total == embedded.input_tokens else None
+    return usage
+
+
 def _usage(fields: dict[str, Any], has_output: bool) -> Usage | None:
     given = count_in(fields, "prompt_tokens", "input_tokens")
     made = count_in(fields, "completion_tokens", "output_tokens")

@@ -20,6 +20,7 @@ from agentwatch.errors import Refusal
 from agentwatch.wire.anthropic import Anthropic
 from agentwatch.wire.anthropic_messages import MessageBody, MessageStream
 from agentwatch.wire.anthropic_request import MessageRequest, read_messages
+from agentwatch.wire.anthropic_usage import read_usage as read_message_usage
 from agentwatch.wire.dialect import Ask, Dialect, Meter, Request
 from agentwatch.wire.json_object import (
     LARGEST,
@@ -42,6 +43,8 @@ _MESSAGES = "/messages"
 TICKS_PER_NANO = 10
 #: no single call costs more: a statement above it is none
 MOST_NANOS = 1_000 * 10**9
+#: what a message's usage alone has
+_CACHES = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"})
 _OWN = ("deferred", "search_parameters", "max_turns")
 #: models that set several agents to work
 _AGENTS = "multi-agent"
@@ -73,6 +76,13 @@ class XAI(OpenAI):
         if not ask.free:
             _refuse_unbounded(ask.model, read_object(body))
         return ask, request
+
+    def usage_in(self, told: bytes, model: str) -> Usage | None:
+        """The usage as this provider means it, on whichever of its three wires."""
+        fields = read_json(told)
+        if isinstance(fields, dict) and not _CACHES.isdisjoint(fields):
+            return _stated(read_message_usage(fields, model, True), fields)
+        return _stated(_chat_usage(told), fields)
 
     def meter(self, answering: Answering) -> Meter:
         """A meter for one answer."""
@@ -178,7 +188,7 @@ def _message_meter(request: MessageRequest, streamed: bool) -> Meter:
     return made(request.keeps_long)
 
 
-def _chat_usage(raw: Raw) -> Usage | None:
+def _chat_usage(raw: Raw | bytes) -> Usage | None:
     """The usage of a chat, whose reasoning comes on top, unless its total says otherwise."""
     usage, fields = read_usage(raw), read_json(raw)
     if usage is None or not isinstance(fields, dict):

@@ -19,7 +19,7 @@ async def routes(tmp_path) -> AsyncIterator[tuple[Route, ...]]:
     async with bench() as made:
         keys = Keys(tmp_path / "keys.toml", {}, None)
         courier = Courier(made.governor.watch.alerts, [], made.store.now)
-        yield Control(made.governor, keys, settings(), dict, lambda: None, courier).routes
+        yield Control(made.governor, keys, settings(), dict, lambda: None, courier, {}).routes
 
 
 def test_nothing_that_changes_anything_is_done_by_get(routes: tuple[Route, ...]) -> None:
@@ -36,6 +36,7 @@ def test_nothing_that_changes_anything_is_done_by_get(routes: tuple[Route, ...])
             "acknowledge",
             "test",
             "ingest",
+            "purge",
         }
         assert changes == (route.method != "GET"), route.path.pattern
 
@@ -53,4 +54,4 @@ def test_from_inside_it_is_its_own_session_or_nothing_secret(
     allowed = {route.do.__name__ for route in routes if route.inside}
     own = {"open_session", "session", "set_budget", "events", "budget_check"}
     own.add("close_session")  # of a part of it
-    assert allowed == own | {"healthz", "status"}
+    assert allowed == own | {"healthz", "status", "metrics"}

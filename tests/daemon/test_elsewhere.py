@@ -82,6 +82,7 @@ def test_the_old_client_s_round(daemon: Daemon, key: str) -> None:
     shown = daemon.get("/v1/sessions/ci-run-123")
     assert (shown["project"], shown["team"]) == ("checkout-service", "payments-eng")
     assert (shown["iterations"], shown["input_tokens"], shown["output_tokens"]) == (1, 1000, 200)
+    assert shown["risks"] == {"PII_EMAIL": 1}
     budgets = {each["name"]: each for each in daemon.get("/v1/budgets")["budgets"]}
     assert budgets["project:checkout-service"]["settled_usd"] == USD
     assert budgets["team:payments-eng"]["settled_usd"] == USD

@@ -10,13 +10,15 @@ import pytest
 from agentwatch.core.price_book import Band, Catalogue, ModelPrice, PriceBook, Rates
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
-from agentwatch.daemon.preflight import Preflight
+from agentwatch.daemon.main import dialects
+from agentwatch.daemon.preflight import Preflight, reported
 from agentwatch.daemon.watch import Watch
 from agentwatch.errors import Refusal, UnknownHold, UsageError
 from agentwatch.settings import AnomaliesSettings, load_settings
 from agentwatch.store.alerts import AlertStore
 from agentwatch.store.memory import MemoryJournal
 from agentwatch.store.store import Store
+from agentwatch.wire.dialect import Reported
 
 PRICE = ModelPrice(
     provider="openai",
@@ -55,7 +57,7 @@ async def store() -> Store:
 @pytest.fixture
 def room(store: Store, tmp_path: Any) -> Preflight:
     settings = load_settings(environ={"AGENTWATCH_HOME": str(tmp_path)})
-    return Preflight(cast(Governor, _Governor(store)), settings)
+    return Preflight(cast(Governor, _Governor(store)), dialects(), settings)
 
 
 ASKED = {"session_id": "s", "provider": "openai", "model": "m"}
@@ -129,3 +131,46 @@ async def test_from_inside_only_the_own_session_is_asked_about(
     for query in ("", "session_id=t", "session_id=s&session_id=t"):
         with pytest.raises(Refusal):
             room.check(query, session)
+
+
+#: what each wire's usage object may not be, beside what none may be
+NO_USAGE: list[tuple[str, Any]] = [
+    ("openai", {"prompt_tokens": 5, "total_tokens": 9}),
+    ("openai", {"prompt_tokens": 5, "completion_tokens": -1, "total_tokens": 5}),
+    ("anthropic", {"input_tokens": 5}),
+    ("anthropic", {"input_tokens": 5, "output_tokens": 1.5}),
+    ("gemini", {"promptTokenCount": "5"}),
+    ("gemini", {"candidatesTokenCount": 5}),
+    ("xai", {"cost_in_usd_ticks": 5}),
+    ("groq", {"input_tokens": 1}),
+]
+
+
+@pytest.mark.parametrize(("provider", "told"), NO_USAGE)
+def test_what_is_no_usage_of_a_provider_s_is_told(provider: str, told: Any) -> None:
+    with pytest.raises(UsageError, match=provider):
+        reported(dialects()[provider], "m", told)
+
+
+def test_each_wire_reads_its_own_spellings() -> None:
+    """And those of the wires that it also takes; what a provider states as the cost, and the tier
+    that answered, where the usage tells it."""
+    message = {"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 3}
+    own = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}
+    chat = {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10}
+    spoken = dialects({"deepseek": "openai", "mine": "mistral"})
+
+    def read(provider: str, told: Any) -> Reported:
+        found = reported(spoken[provider], "m", told)
+        assert found is not None
+        return found
+
+    assert read("anthropic", {**message, "service_tier": "priority"}).service_tier == "priority"
+    assert read("anthropic", {**message, "speed": "fast"}).service_tier == "fast"
+    assert read("gemini", {"prompt_token_count": 5, "service_tier": "FLEX"}).service_tier == "flex"
+    for provider in ("anthropic", "xai"):
+        assert read(provider, message).usage.input_tokens == 8
+    assert read("xai", {**chat, "cost_in_usd_ticks": 20}).usage.stated_nanos == 2
+    assert read("deepseek", own).usage.cached_input_tokens == 4
+    for provider in spoken:
+        assert read(provider, chat).usage.input_tokens == 8

@@ -20,6 +20,7 @@ from agentwatch.core.usage import Usage
 from agentwatch.daemon.elsewhere import Elsewhere
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
+from agentwatch.daemon.main import dialects
 from agentwatch.daemon.spooled import Spooled
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.telemetry import Telemetry
@@ -52,7 +53,7 @@ def spooled(store: Store, home: Path) -> Spooled:
     told = settings(home=str(home))
     governor = governor_of(store, told)
     (home / "spool").mkdir()
-    return Spooled(governor, Elsewhere(governor), told)
+    return Spooled(governor, Elsewhere(governor), dialects(), told)
 
 
 def governor_of(store: Store, told: Settings) -> Governor:
@@ -126,7 +127,7 @@ async def test_a_restart_forgets_what_was_taken_in(
     told = settings(home=str(home))
     governor = governor_of(again, told)
     path = write(home)
-    await Spooled(governor, Elsewhere(governor), told).take_all()
+    await Spooled(governor, Elsewhere(governor), dialects(), told).take_all()
     assert again.ledger.session("s").settled == NANOS
     assert not path.exists()
 

@@ -6,13 +6,18 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import anthropic
+import google.genai
+import groq
+import openai
 import pytest
-from harness import Daemon, wait_until
+from harness import Daemon, chat, nanos, wait_until
 
 import agentwatch
 from agentwatch import AgentBudgetCheckUnavailable, AgentBudgetExceeded, AgentSessionKilled
 from agentwatch.errors import AgentWatchError, UsageError
 from agentwatch.sdk.holds import plain
+from agentwatch.standin.process import StandinProcess
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20}
 #: USAGE by the price of gpt-4o
@@ -61,6 +66,79 @@ def test_what_does_not_fit_is_refused_and_typed(beside: Daemon) -> None:
     beside.call("POST", f"/v1/sessions/{session.id}/kill")
     with pytest.raises(AgentSessionKilled):
         session.hold("openai", "gpt-4o", input_tokens=1).__enter__()
+
+
+def _of_openai(client: Any) -> Any:
+    said = chat("tokens=9 density=1 cached=20 reasoning=30", model="gpt-5-mini")
+    return client.chat.completions.create(**said).usage
+
+
+def _of_responses(client: Any) -> Any:
+    return client.responses.create(model="gpt-4o-mini", input="hello").usage
+
+
+def _of_embeddings(client: Any) -> Any:
+    return client.embeddings.create(model="text-embedding-3-small", input="hello").usage
+
+
+def _of_groq(client: Any) -> Any:
+    return client.chat.completions.create(**chat(model="llama-3.1-8b-instant")).usage
+
+
+def _of_xai(client: Any) -> Any:
+    said = chat("tokens=9 reasoning=30", model="grok-3-mini")
+    return client.chat.completions.create(**said).usage
+
+
+def _of_anthropic(client: Any) -> Any:
+    said = chat("tokens=9 density=1 cached=20", model="claude-haiku-4-5", max_tokens=100)
+    return client.messages.create(**said).usage
+
+
+def _of_gemini(client: Any) -> Any:
+    said = "hello [[standin: tokens=9 reasoning=30]]"
+    return client.models.generate_content(model="gemini-2.5-flash", contents=said).usage_metadata
+
+
+def _of_gemini_in_python_s_names(client: Any) -> Any:
+    return _of_gemini(client).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "use"),
+    [
+        ("openai", "gpt-5-mini", _of_openai),
+        ("openai", "gpt-4o-mini", _of_responses),
+        ("openai", "text-embedding-3-small", _of_embeddings),
+        ("groq", "llama-3.1-8b-instant", _of_groq),
+        ("xai", "grok-3-mini", _of_xai),
+        ("anthropic", "claude-haiku-4-5", _of_anthropic),
+        ("gemini", "gemini-2.5-flash", _of_gemini),
+        ("gemini", "gemini-2.5-flash", _of_gemini_in_python_s_names),
+    ],
+)
+def test_the_provider_s_own_usage_is_settled_at_what_it_billed(
+    beside: Daemon, standin: StandinProcess, provider: str, model: str, use: Any
+) -> None:
+    """The call goes to the provider by its plain SDK; the daemon is told what that one said."""
+    session = agentwatch.session(10.0)
+    client = _plain(provider, standin)
+    most = 0 if "embedding" in model else 500
+    with session.hold(provider, model, input_tokens=500, max_output_tokens=most) as hold:
+        hold.settle(use(client))
+    client.close()
+    shown = beside.get(f"/v1/sessions/{session.id}")
+    assert nanos(shown["settled_usd"]) == standin.bill()["billed_nanos"] > 0
+    assert nanos(shown["settled_usd"]) <= nanos(hold.held_usd)
+    assert shown["estimated"] == 0
+
+
+def _plain(provider: str, standin: StandinProcess) -> Any:
+    base, key = standin.of(provider) + ("/v1" if provider == "xai" else ""), standin.key
+    if provider == "gemini":
+        return google.genai.Client(api_key=key, http_options={"base_url": base})
+    kinds = {"anthropic": anthropic.Anthropic, "groq": groq.Groq}
+    return kinds.get(provider, openai.OpenAI)(api_key=key, base_url=base)
 
 
 def test_a_provider_that_is_none_is_told(beside: Daemon) -> None:
