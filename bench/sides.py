@@ -132,10 +132,10 @@ def bare(provider: Provider) -> Iterator[Side]:
 
 
 @contextmanager
-def agentwatch(provider: Provider) -> Iterator[Side]:
-    """Through a daemon of its own, with a home of its own."""
+def agentwatch(provider: Provider, **settings: str) -> Iterator[Side]:
+    """Through a daemon of its own, with a home of its own; `settings` are its variables."""
     home = tempfile.mkdtemp(prefix="aw-bench-")
-    environment = _environment(home, provider)
+    environment = _environment(home, provider) | settings
     try:
         _cli(environment, "up")
         about = json.loads(_cli(environment, "status", "--json"))
