@@ -7,7 +7,8 @@
 #   make check           the checks alone
 #   make test-clients    real SDKs and agents under a ceiling (needs npm, and Python up to 3.12)
 #   make transcripts     what six agents show, written into docs/transcripts.md
-#   make crash N=50      the daemon is killed 50 times under load, and the books are compared
+#   make crash N=100     the daemon is killed under load, 100 times at random and 100 at the steps of
+#                        calls, and the books are compared
 #   make prove           the core in simulated worlds for a minute (LONG=1: as before a release)
 #   make mutants         faults put into the core: each must be caught, and by what is told
 #   make bench           what a call costs more through AgentWatch
@@ -83,7 +84,7 @@ test: check
 
 .PHONY: crash
 crash: $(VENV)/dev
-	@AGENTWATCH_TEST_KILLS=$(or $(N),50) $(BIN)/python -m pytest -s tests/e2e/test_crash.py -k random
+	@AGENTWATCH_TEST_KILLS=$(or $(N),50) $(BIN)/python -m pytest -s tests/e2e/test_crash.py -k killed_at
 
 .PHONY: prove
 prove: $(VENV)/dev

@@ -1,8 +1,9 @@
 """Places on a call's way where a test can have the daemon die; off, they cost one empty call.
 
-AGENTWATCH_FAILPOINTS names a file that says `POINT` or `POINT:N`: the serving process that finds
-it at its start is killed the N-th time (default: the first) that a call comes to that point. The
-file is removed first, so that the process that comes after it lives.
+AGENTWATCH_FAILPOINTS names a file of lines `POINT` or `POINT:N`: the serving process that finds it
+at its start is killed the N-th time (default: the first) that a call comes to its first line's
+point. The line is removed first, so that the process that comes after it dies of the next; with
+the last line the file goes, and the next process lives.
 """
 
 from __future__ import annotations
@@ -42,22 +43,32 @@ def arm() -> None:
     name = os.environ.get(VARIABLE)
     if not name or not Path(name).exists():
         return
-    point, _, count = Path(name).read_text().strip().partition(":")
+    line, *others = Path(name).read_text().split()
+    point, _, count = line.partition(":")
     if point not in POINTS:
         raise ValueError(f"no such failpoint: {point!r}")
-    at = _Deadly(Path(name), point, int(count or 1))
+    at = _Deadly(Path(name), point, int(count or 1), others)
 
 
 class _Deadly:
-    def __init__(self, file: Path, point: str, count: int) -> None:
+    def __init__(self, file: Path, point: str, count: int, others: list[str]) -> None:
         self._file = file
         self._point = point
         self._left = count
+        self._others = others
 
     def __call__(self, point: str) -> None:
         if point != self._point:
             return
         self._left -= 1
         if self._left == 0:
-            self._file.unlink()
+            self._leave_others()
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def _leave_others(self) -> None:
+        if not self._others:
+            self._file.unlink()
+            return
+        shorter = self._file.with_suffix(".next")
+        shorter.write_text("\n".join(self._others))
+        shorter.replace(self._file)

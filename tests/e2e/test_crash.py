@@ -1,7 +1,8 @@
 """The daemon dies, at random under load and at each step of a call: no charge is lost.
 
 Each session calls a model of its own, so that the stand-in's bill can be told apart by session.
-AGENTWATCH_TEST_KILLS says how often it is killed under load (default 15; `make crash N=50`).
+AGENTWATCH_TEST_KILLS says how often it is killed under load, at random moments and again at the
+steps of its calls (default 40 each; `make crash N=100`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from harness import CHEAP, Agent, Daemon, chat, environment, nanos, wait_until
 from agentwatch.daemon import failpoints
 from agentwatch.standin.process import StandinProcess
 
-KILLS = int(os.environ.get("AGENTWATCH_TEST_KILLS", "15"))
+KILLS = int(os.environ.get("AGENTWATCH_TEST_KILLS", "40"))
 MODELS = ("gpt-4o-mini", "gpt-4.1-nano", "gpt-4.1-mini", "gpt-4o")
 LOAD = Path(__file__).with_name("crash_load.py")
 #: what a client may see when the daemon is killed
@@ -88,6 +89,20 @@ class Load:
             process.communicate()
 
 
+def check_after(daemon: Daemon, load: Load, standin: StandinProcess) -> None:
+    """The load is over: the books are right, what clients saw is what a kill may do, and all of
+    it goes on."""
+    load.stop()
+    for agent in load.agents.values():
+        agent.at_rest(10)
+    load.check_books(standin)
+    for agent in load.agents.values():
+        assert agent.post(body=chat("tokens=3")).status == 200
+    assert daemon.get("/v1/verify")["ledger"] == "ok"
+    assert set(load.seen) <= BROKEN, load.seen
+    assert load.seen["served"] > KILLS
+
+
 def child_of(supervisor: int) -> int | None:
     """The process that a supervisor has started, be it ready or not."""
     with contextlib.suppress(OSError):
@@ -143,6 +158,21 @@ def die_while_starting(daemon: Daemon) -> None:
 # ---- under load
 
 
+@pytest.fixture(scope="module")
+def frail(module_standin: StandinProcess) -> Iterator[tuple[Daemon, Path]]:
+    """A daemon that dies where its file says."""
+    home = Path(tempfile.mkdtemp(prefix="aw-"))
+    file = home / "failpoint"
+    environ = {**environment(home, module_standin), failpoints.VARIABLE: str(file)}
+    daemon = Daemon(home, environ)
+    try:
+        daemon.up()
+        yield daemon, file
+    finally:
+        daemon.down()
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def test_killed_at_random_under_load_no_charge_is_lost(
     start_daemon: Start, standin: StandinProcess, record_property: Callable[[str, object], None]
 ) -> None:
@@ -156,19 +186,37 @@ def test_killed_at_random_under_load_no_charge_is_lost(
             else:
                 gaps.append(die(daemon))
             load.check_running()
-        load.stop()
-        for agent in load.agents.values():
-            agent.at_rest(10)
-        load.check_books(standin)
-        for agent in load.agents.values():
-            assert agent.post(body=chat("tokens=3")).status == 200
-    assert daemon.get("/v1/verify")["ledger"] == "ok"
-    assert set(load.seen) <= BROKEN, load.seen
-    assert load.seen["served"] > KILLS
+        check_after(daemon, load, standin)
     told = f"p50 {statistics.median(gaps):.2f} s, most {max(gaps):.2f} s; calls {dict(load.seen)}"
     record_property("gap", told)
     print(f"\n{KILLS} kills; from the kill to the next answer: {told}")
     assert statistics.median(gaps) < 5.0
+
+
+def test_killed_at_random_steps_under_load_no_charge_is_lost(
+    frail: tuple[Daemon, Path], standin: StandinProcess
+) -> None:
+    """Many calls are out, each at another step, when one of them comes to where it dies."""
+    daemon, file = frail
+    points = [failpoints.POINTS[number % len(failpoints.POINTS)] for number in range(KILLS)]
+    random.shuffle(points)
+    file.write_text("\n".join(f"{point}:{random.randint(1, 12)}" for point in points))
+    with Load(daemon) as load:
+        os.kill(daemon.pid, signal.SIGKILL)
+        for left in range(KILLS - 1, -1, -1):
+            wait_until(lambda left=left: lines_of(file) <= left, what=f"{left} deaths are left")
+        serves_another(daemon, 0)
+        load.check_running()
+        check_after(daemon, load, standin)
+    print(f"\n{KILLS} deaths at the steps of calls under load; calls {dict(load.seen)}")
+
+
+def lines_of(file: Path) -> int:
+    """Deaths that are still to be died."""
+    try:
+        return len(file.read_text().split())
+    except FileNotFoundError:
+        return 0
 
 
 def test_a_restart_under_load_refuses_and_breaks_nothing(
@@ -264,21 +312,6 @@ def test_a_daemon_that_was_killed_leaves_killed_sessions_killed(start_daemon: St
 # ---- at each step of a call
 
 
-@pytest.fixture(scope="module")
-def frail(module_standin: StandinProcess) -> Iterator[tuple[Daemon, Path]]:
-    """A daemon that dies where its file says."""
-    home = Path(tempfile.mkdtemp(prefix="aw-"))
-    file = home / "failpoint"
-    environ = {**environment(home, module_standin), failpoints.VARIABLE: str(file)}
-    daemon = Daemon(home, environ)
-    try:
-        daemon.up()
-        yield daemon, file
-    finally:
-        daemon.down()
-        shutil.rmtree(home, ignore_errors=True)
-
-
 #: how the hold stands, and whether the provider had been asked, where it died
 BEFORE, PERHAPS, HELD, SENT = "no hold", "a hold or none", "a hold, nothing sent", "sent"
 STEPS = {
@@ -298,40 +331,44 @@ def test_every_failpoint_is_died_at() -> None:
     assert {step.partition(":")[0] for step in STEPS} == set(failpoints.POINTS)
 
 
-@pytest.mark.parametrize(
-    ("step", "stream"),
-    # an answer that is not streamed comes in one piece
-    [(step, stream) for step in STEPS for stream in (True, False) if stream or step != "chunk:3"],
-)
-def test_killed_at_each_step_of_a_call(
-    frail: tuple[Daemon, Path], standin: StandinProcess, step: str, stream: bool
-) -> None:
+def test_killed_at_each_step_of_a_call(frail: tuple[Daemon, Path], standin: StandinProcess) -> None:
     daemon, file = frail
-    file.write_text(step)
+    # an answer that is not streamed comes in one piece
+    deaths = [(step, kind) for step in STEPS for kind in (True, False) if kind or step != "chunk:3"]
+    file.write_text("\n".join(step for step, _ in deaths))
     die(daemon)
-    agent = daemon.open(1.0, session_id=f"s-{step.replace(':', '-')}-{stream}")
-    body = chat("tokens=20 delay=0.01", stream=stream, max_completion_tokens=40)
-    pid = daemon.pid
-
-    answer: Any = None
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        answer = agent.post(body=body)
-    assert answer is None or answer.broken, "it did not die"
-    serves_another(daemon, pid)
+    died = [_die_at(daemon, step, stream, standin) for step, stream in deaths]
     assert not file.exists()
-
-    shown, bill = agent.show(), standin.bill()
-    assert shown["held_usd"] == 0
-    settled = nanos(shown["settled_usd"])
-    _check(agent, STEPS[step], settled, bill)
-    assert agent.post(body=body).status == 200
-    after = agent.at_rest(10)
-    assert after["iterations"] == shown["iterations"] + 1
-    assert nanos(after["settled_usd"]) > settled
+    for agent, shown in died:
+        # what it was charged is still there, many deaths later, and it goes on
+        assert agent.show() == shown
+        assert agent.post(body=chat("tokens=20")).status == 200
+        after = agent.at_rest(10)
+        assert after["iterations"] == shown["iterations"] + 1
+        assert after["settled_usd"] > shown["settled_usd"]
     assert daemon.get("/v1/verify")["ledger"] == "ok"
 
 
-def _check(agent: Agent, state: str, settled: int, bill: dict[str, Any]) -> None:
+def _die_at(
+    daemon: Daemon, step: str, stream: bool, standin: StandinProcess
+) -> tuple[Agent, dict[str, Any]]:
+    """One call, of which the process dies; its session, and how it stands afterwards."""
+    standin.reset()
+    agent = daemon.open(1.0)
+    body = chat("tokens=20 delay=0.01", stream=stream, max_completion_tokens=40)
+    pid = daemon.pid
+    answer: Any = None
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        answer = agent.post(body=body)
+    assert answer is None or answer.broken, f"it did not die {step}"
+    serves_another(daemon, pid)
+    shown = agent.show()
+    assert shown["held_usd"] == 0
+    _check(STEPS[step], nanos(shown["settled_usd"]), standin.bill())
+    return agent, shown
+
+
+def _check(state: str, settled: int, bill: dict[str, Any]) -> None:
     assert (bill["requests"] > 0) == (state == SENT)
     assert settled >= bill["billed_nanos"]
     if state == BEFORE:
