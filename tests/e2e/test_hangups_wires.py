@@ -13,7 +13,7 @@ from harness import Agent, Daemon, Sent, nanos, wait_until
 from agentwatch.standin.process import StandinProcess
 
 LIMIT = 1_500
-#: after this nothing may be held (../threats: "holds left 5 s after a client vanished")
+#: after this nothing may be held
 AT_REST_S = 5.0
 
 
