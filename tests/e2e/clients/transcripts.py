@@ -29,7 +29,8 @@ _HEAD = """\
 # Six programs, their work and their ceiling
 
 Written by `make transcripts` from what [tests/e2e/clients](../tests/e2e/clients) saw: each \
-program as it is released, against the stand-in provider, with nothing set but what `run` sets. \
+program as it is released, against the stand-in provider, with nothing set but what `run` sets, \
+an empty home, and what keeps a program from asking for updates or, without a terminal, for trust. \
 `[[standin: …]]` in a prompt tells the stand-in what to answer. Paths are shortened, colours left \
 out, and `[…]` stands for what was cut out of the middle.
 """
