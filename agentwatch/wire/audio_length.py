@@ -1,38 +1,37 @@
 """How long a piece of audio can be at most, by its bytes: nobody is asked to decode it.
 
-What it is is told by its first bytes, not by its name. Where a decoder takes the length from the
-header it is taken from there (WAV, FLAC, Ogg); else it is the length that the format's lowest rate
-would give. A FLAC or Ogg file may lie about itself: what it then cost is charged all the same.
+What it is is told by its first bytes, not by its name. A WAV is as long as its header makes of its
+bytes, an MP3 at most as long as at the format's lowest rate. Nothing bounds the others: silence
+packs to next to nothing in FLAC, Opus and AAC, and what their headers say need not be so.
 """
 
 from __future__ import annotations
 
 import struct
 
-#: bytes a second at the lowest rate that is met with: MP3 and AAC at 8 kbit/s, Opus at 6
-LOWEST_RATE = 1_000
-_OPUS_RATE = 750
-#: Opus counts in 48 kHz whatever it was made from; no Vorbis has less than 8 kHz
-_OPUS_CLOCK = 48_000
-_VORBIS_CLOCK = 8_000
 #: a WAV slower than this is no sound
 _SLOWEST_WAV = 1_000
+#: bytes a second at the lowest rate of MPEG 1 (32 kbit/s), of 2 and 2.5 (8 kbit/s)
 _MP3_RATES = {3: 4_000, 2: 1_000, 0: 1_000}
+_MP3_LOWEST = 1_000
 
 
-def longest_ms(audio: bytes) -> int:
-    """The most milliseconds that this audio lasts, in whole seconds rounded up."""
-    seconds = _wav(audio) or _flac(audio) or _ogg(audio) or -(-len(audio) // _rate(audio))
-    return max(1, seconds) * 1_000
+def longest_ms(audio: bytes) -> int | None:
+    """The most milliseconds that this audio lasts, in whole seconds rounded up; None: nothing
+    bounds it."""
+    seconds = _wav(audio) or _mp3(audio)
+    return None if seconds is None else max(1, seconds) * 1_000
 
 
-def _rate(audio: bytes) -> int:
-    """Bytes a second that a second of this has at least."""
-    if audio[:4] == b"\x1aE\xdf\xa3":  # WebM
-        return _OPUS_RATE
-    if audio[:1] == b"\xff" and len(audio) > 1 and audio[1] & 0xE0 == 0xE0:
-        return _MP3_RATES.get(audio[1] >> 3 & 3, LOWEST_RATE)
-    return LOWEST_RATE
+def _mp3(audio: bytes) -> int | None:
+    """By the lowest rate; behind a tag that of the slowest of its kind."""
+    if audio[:3] == b"ID3":
+        return -(-len(audio) // _MP3_LOWEST)
+    synchronised = len(audio) > 2 and audio[0] == 0xFF and audio[1] & 0xE0 == 0xE0
+    # no layer is AAC's way to begin, no rate is a rate of its own
+    if not synchronised or not audio[1] & 0x06 or not audio[2] & 0xF0:
+        return None
+    return -(-len(audio) // _MP3_RATES.get(audio[1] >> 3 & 3, _MP3_LOWEST))
 
 
 def _wav(audio: bytes) -> int | None:
@@ -47,25 +46,3 @@ def _wav(audio: bytes) -> int | None:
     rates = [rate for rate in (plain, told, clock * block) if rate > 0]
     slowest = max(_SLOWEST_WAV, min(rates, default=_SLOWEST_WAV))
     return -(-len(audio) // slowest)
-
-
-def _flac(audio: bytes) -> int | None:
-    """By STREAMINFO, where it tells."""
-    if audio[:4] != b"fLaC" or len(audio) < 26:
-        return None
-    packed = int.from_bytes(audio[18:26], "big")
-    clock, samples = packed >> 44, packed & ((1 << 36) - 1)
-    return -(-samples // clock) if clock and samples else None
-
-
-def _ogg(audio: bytes) -> int | None:
-    """By the position that the last page tells."""
-    if audio[:4] != b"OggS":
-        return None
-    last = audio.rfind(b"OggS")
-    if len(audio) < last + 14:
-        return None
-    position = int.from_bytes(audio[last + 6 : last + 14], "little", signed=True)
-    clock = _OPUS_CLOCK if b"OpusHead" in audio[:256] else _VORBIS_CLOCK
-    told = -(-position // clock) if position > 0 else 0
-    return max(told, -(-len(audio) // 1_000_000)) if told else None

@@ -31,6 +31,7 @@ from agentwatch.wire.json_object import (
 )
 from agentwatch.wire.multipart import Form
 from agentwatch.wire.openai_usage import read_usage
+from agentwatch.wire.openai_weight import unpriced
 
 TRANSCRIPTIONS = "transcriptions"
 SPEECH = "speech"
@@ -47,6 +48,11 @@ EVENT_LIMIT = 8 << 20
 #: models that are billed for the characters of the text
 _BY_CHARACTER = re.compile(r"tts-1(?![\w.])|tts-1-hd")
 _MOST_SECONDS = 10_000_000
+#: models that refuse sound of more than 1,500 s, and that length
+_TAKES_NO_LONGER = re.compile(r"gpt-4o(-mini)?-transcribe")
+LONGEST_MS = 1_500_000
+#: a voice to compare with lasts ten seconds at most
+_VOICE_MS = 10_000
 _PRICED_FIELDS = frozenset(
     ["model", "file", "stream", "response_format", "prompt", "chunking_strategy"]
 )
@@ -112,13 +118,15 @@ def read_transcription(
     if len(files) != 1:
         bad("exactly one file must be sent")
     voices = [part for part in form.parts if part.name.startswith("known_speaker_references")]
-    ms = max(least_ms, longest_ms(files[0])) + sum(longest_ms(part.content) for part in voices)
+    model = model_of(form.text("model"))
+    voice_ms = sum(max(_VOICE_MS, len(part.content)) for part in voices)
+    ms = max(least_ms, _bounded_ms(files[0], model)) + voice_ms
     seconds = ms // 1_000
     ask = Ask(
         provider=provider,
         api=TRANSCRIPTIONS,
         upstream_path=path,
-        model=model_of(form.text("model")),
+        model=model,
         input_bound=_OVERHEAD + form.texts_size() + seconds * AUDIO_TOKENS_PER_S,
         thinks=False,
         audio_in=True,
@@ -129,6 +137,18 @@ def read_transcription(
         stream=form.boolean("stream"),
     )
     return ask, FormRequest(form, meter or transcription_meter)
+
+
+def _bounded_ms(sound: bytes, model: str) -> int:
+    """The most that a sound can last. Raises Refusal where neither it nor the model says."""
+    longest = longest_ms(sound)
+    most = LONGEST_MS if _TAKES_NO_LONGER.match(model.lower()) else None
+    if longest is None and most is None:
+        raise unpriced(
+            "sound whose length its bytes do not bound (FLAC, Ogg, M4A, WebM …)",
+            "send WAV or MP3, or ask a model that takes 25 minutes at most (gpt-4o-transcribe)",
+        )
+    return min(each for each in (longest, most) if each is not None)
 
 
 def transcription_meter(streamed: bool) -> Meter:

@@ -166,10 +166,13 @@ def _sound(sound: Any) -> Weight:
     if not isinstance(data, str):
         bad("input_audio must have its data in base64")
     try:
-        seconds = longest_ms(base64.b64decode(data, validate=True)) // 1_000
+        longest = longest_ms(base64.b64decode(data, validate=True))
     except (binascii.Error, ValueError):
         bad("the data of input_audio is not base64")
-    return Weight(overhead=seconds * SOUND_TOKENS_PER_S, media_bytes=len(data), sound=True)
+    if longest is None:
+        raise unpriced("sound that is neither WAV nor MP3", "send it as one of these")
+    tokens = longest // 1_000 * SOUND_TOKENS_PER_S
+    return Weight(overhead=tokens, media_bytes=len(data), sound=True)
 
 
 def _file(file: Any) -> Weight:

@@ -48,31 +48,32 @@ def test_a_wav_that_calls_itself_fast_is_taken_for_its_slowest_reading() -> None
         (b"\xff\xfb\x90\x00", 4_000),  # MPEG 1: 32 kbit/s
         (b"\xff\xf3\x40\x00", 1_000),  # MPEG 2: 8
         (b"ID3\x04", 1_000),
-        (b"\x1aE\xdf\xa3", 750),
-        (b"RIFF....AVI ", 1_000),
-        (b"", 1_000),
     ],
 )
-def test_other_formats_last_as_long_as_their_lowest_rate_allows(start: bytes, rate: int) -> None:
-    sound = start + b"\0" * (rate * 60 - len(start))
-    assert longest_ms(sound) == 60_000
+def test_an_mp3_lasts_as_long_as_its_lowest_rate_allows(start: bytes, rate: int) -> None:
+    assert longest_ms(start + b"\0" * (rate * 60 - len(start))) == 60_000
 
 
-def test_flac_says_how_many_samples_it_has() -> None:
-    told = (16_000 << 44 | 15 << 36 | 16_000 * 90).to_bytes(8, "big")
-    assert longest_ms(b"fLaC" + b"\0" * 14 + told + b"\0" * 100) == 90_000
-    silent = b"fLaC" + b"\0" * 5_000
-    assert longest_ms(silent) == 6_000
-
-
-def test_ogg_says_where_its_last_page_ends() -> None:
-    first = b"OggS\0\2" + b"\0" * 22 + b"OpusHead" + b"\0" * 100
-    last = b"OggS\0\4" + (48_000 * 75).to_bytes(8, "little") + b"\0" * 40
-    assert longest_ms(first + last) == 75_000
-    assert longest_ms(first + last[:6]) >= 1_000
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"fLaC" + b"\0" * 14 + (16_000 << 44 | 15 << 36 | 16_000).to_bytes(8, "big"),
+        b"OggS\0\2" + b"\0" * 22 + b"OpusHead",
+        b"\x1aE\xdf\xa3",
+        b"\0\0\0\x20ftypM4A ",
+        b"\xff\xf1\x50\x80",  # AAC
+        b"\xff\xfb\x00\x00",  # MP3 at a rate of its own
+        b"RIFF....AVI ",
+        b"",
+    ],
+)
+def test_a_header_says_how_long_packed_silence_is(start: bytes) -> None:
+    """20 MB of FLAC whose header told of one second were held for one second."""
+    assert longest_ms(start + b"\0" * 5_000) is None
 
 
 @given(st.binary(max_size=2_000))
-def test_whatever_comes_has_a_length(sound: bytes) -> None:
-    for start in (b"", b"RIFF0000WAVEfmt ", b"fLaC", b"OggS", b"\xff\xfb"):
-        assert longest_ms(start + sound) >= 1_000
+def test_whatever_comes_has_a_length_or_none(sound: bytes) -> None:
+    for start in (b"", b"RIFF0000WAVEfmt ", b"fLaC", b"OggS", b"\xff\xfb", b"ID3"):
+        longest = longest_ms(start + sound)
+        assert longest is None or longest >= 1_000

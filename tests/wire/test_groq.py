@@ -214,9 +214,19 @@ def test_speech_is_billed_by_the_character() -> None:
 def test_sound_is_held_at_ten_seconds_at_the_least() -> None:
     form = (
         b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-large-v3\r\n'
-        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nID3\r\n--b--\r\n'
     )
     kind = {"content-type": "multipart/form-data; boundary=b"}
     ask, _ = Groq().read("POST", "/openai/v1/audio/transcriptions", "", kind, form)
     assert ask.units["audio_ms"] >= 10_000
     assert ask.upstream_path == "/openai/v1/audio/transcriptions"
+
+
+def test_packed_silence_has_no_length_and_is_refused() -> None:
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-large-v3\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nfLaC\r\n--b--\r\n'
+    )
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    with pytest.raises(Refusal, match="send WAV or MP3"):
+        Groq().read("POST", "/openai/v1/audio/transcriptions", "", kind, form)
