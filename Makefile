@@ -9,8 +9,8 @@
 #   make transcripts     what six agents show, written into docs/transcripts.md
 #   make crash N=100     the daemon is killed under load, 100 times at random and 100 at the steps of
 #                        calls, and the books are compared
+#   make mutants         the core is broken in each of its dangerous ways, and a test must notice
 #   make prove           the core in simulated worlds for a minute (LONG=1: as before a release)
-#   make mutants         faults put into the core: each must be caught, and by what is told
 #   make bench           what a call costs more through AgentWatch
 #   make detect          how soon runaways are noticed, and how often somebody at work is taken for one
 #   make overload        what others notice of slow, idle, large and too many requests
@@ -86,13 +86,13 @@ test: check
 crash: $(VENV)/dev
 	@AGENTWATCH_TEST_KILLS=$(or $(N),50) $(BIN)/python -m pytest -s tests/e2e/test_crash.py -k killed_at
 
+.PHONY: mutants
+mutants: $(VENV)/dev
+	@$(BIN)/python -m prove.mutants $(NAMES)
+
 .PHONY: prove
 prove: $(VENV)/dev
 	@$(BIN)/python -m prove $(if $(LONG),--events 100000000,--seconds 60)
-
-.PHONY: mutants
-mutants: $(VENV)/dev
-	@$(BIN)/python -m prove.mutants
 
 # One process: they wait for each other's installations, and measure their clients' patience.
 .PHONY: test-clients

@@ -1,9 +1,8 @@
-"""Faults put into the core, one at a time: each must be caught, and what catches it is told.
+"""Does anything notice when the ledger is wrong? `python -m prove.mutants [NAME ...]`.
 
-    python -m prove.mutants [NAME …]
-
-Each is a copy of the tree in which one line is another. The simulator is asked first, then the
-fast tests of the rooms that it touches, until one of them fails.
+Each mutant of mutations.py is put into a copy of the sources, and the tests that are to catch it,
+or some worlds of the simulator, are run there. Prints which test caught which; exit status 1 where
+one survives, does not apply any more or does not run.
 """
 
 from __future__ import annotations
@@ -14,184 +13,132 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from msgspec import Struct
+from prove.mutations import MUTANTS, SIMULATOR, Change, Mutant
 
-ROOT = Path(__file__).parents[1]
-COPIED = ("agentwatch", "cli", "prove", "tests", "pyproject.toml")
-SIMULATOR = ("prove", "--first", "1", "--events", "30000", "--jobs", "1")
-#: a busy machine fails what measures time, whatever the fault: that would be no catch
-UNTIMED = ("-k", "not blocked_by_a_call")
-#: a mutant that hangs is caught as well
-PATIENCE_S = 120.0
-
-
-class Mutant(Struct, frozen=True):
-    """`old`, which is there once, becomes `new` in `file`; `tests` are asked after the
-    simulator."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...] = ()
+ROOT = Path(__file__).parent.parent
+#: what of a checkout the tests need
+NEEDED = ("agentwatch", "cli", "prove", "tests", "bench", "pyproject.toml")
+#: worlds enough for each mutant that the simulator is to catch
+WORLDS = ("prove", "--first", "1", "--events", "30000", "--jobs", "1")
+#: one that makes the code hang is caught as well
+TIMEOUT_S = 100
 
 
-LEDGER, FOLD = "agentwatch/core/ledger.py", "agentwatch/core/fold.py"
-ADMISSION = "agentwatch/core/admission.py"
-GOVERNOR, FLIGHT = "agentwatch/daemon/governor.py", "agentwatch/daemon/flight.py"
-RELAY, STORE = "agentwatch/daemon/relay.py", "agentwatch/store/store.py"
-CALLS = (
-    "tests/daemon/test_governor.py",
-    "tests/daemon/test_flight.py",
-    "tests/daemon/test_relay.py",
-)
-
-MUTANTS = (
-    Mutant("off by one at the ceiling", ADMISSION, "whole <= free:", "whole <= free + 1:"),
-    Mutant(
-        "refund on crash",
-        LEDGER,
-        'self.settle(hold.id, hold.nanos, "crash"',
-        'self.settle(hold.id, 0, "crash"',
-    ),
-    Mutant(
-        "hold on the first account only",
-        FOLD,
-        "self.session(entry.session)\n        for account_id in entry.accounts:",
-        "self.session(entry.session)\n        for account_id in entry.accounts[:1]:",
-    ),
-    Mutant(
-        "hold leaked on the second account",
-        FOLD,
-        "for account_id in hold.accounts:\n            self.accounts[account_id].held -=",
-        "for account_id in hold.accounts[:1]:\n            self.accounts[account_id].held -=",
-    ),
-    Mutant(
-        "no dedupe of a hold",
-        LEDGER,
-        "return Admitted(again.nanos, again.limit), []",
-        "return Admitted(again.nanos, again.limit), self._do("
-        "e.Extended(at=at, hold=hold_id, nanos=again.nanos))",
-    ),
-    Mutant(
-        "a late total taken for a delta",
-        LEDGER,
-        "more = nanos - ended.nanos",
-        "more = nanos",
-    ),
-    Mutant(
-        "a settle cut at its hold",
-        LEDGER,
-        "nanos=max(0, nanos),",
-        "nanos=min(hold.nanos, max(0, nanos)),",
-    ),
-    Mutant(
-        "an extension does not ask its session",
-        LEDGER,
-        "if any(purse.free < nanos for purse in self.purses(session, hold.accounts)):",
-        "if any(purse.free < nanos for purse in self.purses(session, hold.accounts[1:])):",
-    ),
-    Mutant(
-        "only the last account is asked",
-        ADMISSION,
-        "tightest = min(purses, key=lambda purse: purse.free)",
-        "tightest = purses[-1]",
-    ),
-    Mutant(
-        "refused though only holds stand in the way",
-        ADMISSION,
-        "if may_wait and not never and",
-        "if False and may_wait and not never and",
-    ),
-    Mutant(
-        "send before hold",
-        GOVERNOR,
-        "await self._until_written(session, written)",
-        "pass",
-        CALLS,
-    ),
-    Mutant(
-        "what was sent is given back",
-        FLIGHT,
-        "if self._left_at is not None:",
-        "if self._left_at is None:",
-        CALLS,
-    ),
-    Mutant(
-        "zero on disconnect",
-        RELAY,
-        "except asyncio.CancelledError:\n            self._charge(flight, meter, unpack.blind)",
-        'except asyncio.CancelledError:\n            flight.void("gone")',
-        CALLS,
-    ),
-    Mutant(
-        "Exception round a cancellation",
-        RELAY,
-        "except asyncio.CancelledError:\n            self._charge",
-        "except ValueError:\n            self._charge",
-        CALLS,
-    ),
-)
+class Escaped(Exception):
+    """A mutant that was not caught, and what to do about it."""
 
 
-def catcher(mutant: Mutant) -> str | None:
-    """What notices this fault; None where it survives. Raises ValueError where it is not there."""
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        tree = Path(folder)
-        _copy(tree)
-        _mutate(tree / mutant.file, mutant)
-        if said := _fails(tree, SIMULATOR):
-            found = re.search(r"^seed \d+: (.*)$", said, re.M)
-            return f"simulator: {found.group(1) if found else said.splitlines()[-1]}"
-        if mutant.tests and (said := _fails(tree, ("pytest", "-x", *UNTIMED, *mutant.tests))):
-            found = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.M)
-            return found.group(1) if found else said.splitlines()[-1]
-    return None
-
-
-def _copy(tree: Path) -> None:
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, tree / name, ignore=ignored)
-        else:
-            shutil.copy(ROOT / name, tree)
-
-
-def _mutate(path: Path, mutant: Mutant) -> None:
-    text = path.read_text(encoding="utf-8")
-    if text.count(mutant.old) != 1:
-        raise ValueError(f"{mutant.name}: not once in {mutant.file}: {mutant.old!r}")
-    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-
-
-def _fails(tree: Path, module: Iterable[str]) -> str:
-    """What a command that fails says; empty where it does not fail."""
-    environ = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", *module]
-    try:
-        done = subprocess.run(
-            command, cwd=tree, env=environ, capture_output=True, text=True, timeout=PATIENCE_S
+def applied(change: Change, text: str) -> str:
+    """The text with this change. Raises Escaped where it does not fit exactly once."""
+    found = text.count(change.old)
+    if found != 1:
+        raise Escaped(
+            f"it no longer applies: {change.file} has its text {found} times, not once. Fit the "
+            f"mutant in prove/mutations.py to the code as it is now:\n{change.old}"
         )
-    except subprocess.TimeoutExpired:
-        return "it never ends"
-    return (done.stdout + done.stderr).strip() if done.returncode else ""
+    return text.replace(change.old, change.new)
 
 
-def main() -> int:
-    """0: every mutant that was asked for (all, where none is named) is caught."""
-    asked = [each for each in MUTANTS if not sys.argv[1:] or each.name in sys.argv[1:]]
-    survivors = 0
-    for mutant in asked:
-        caught = catcher(mutant)
-        survivors += caught is None
-        print(f"{mutant.name:<45} {caught or 'SURVIVES'}", flush=True)
-    print(f"{len(asked)} mutants, {survivors} survive")
-    return 1 if survivors or not asked else 0
+def copied(root: Path, to: Path) -> None:
+    """What of a checkout the tests need, with its compiled modules."""
+    for name in NEEDED:
+        source = root / name
+        if source.is_dir():
+            shutil.copytree(source, to / name)
+        else:
+            shutil.copy2(source, to / name)
+
+
+def killer_of(mutant: Mutant, root: Path = ROOT) -> str:
+    """The test that catches this mutant. Raises Escaped."""
+    with tempfile.TemporaryDirectory(prefix="aw-mutant-") as folder:
+        copy = Path(folder)
+        copied(root, copy)
+        for change in mutant.changes:
+            changed = copy / change.file
+            changed.write_text(applied(change, changed.read_text("utf-8")), "utf-8")
+        return _killer(_tested(mutant.caught_by, copy), mutant)
+
+
+def check_sound(mutants: Iterable[Mutant], root: Path = ROOT) -> None:
+    """A test that fails without any mutant catches none. Raises Escaped."""
+    tests = dict.fromkeys(test for mutant in mutants for test in mutant.caught_by)
+    with tempfile.TemporaryDirectory(prefix="aw-mutant-") as folder:
+        copied(root, Path(folder))
+        run = _tested(tests, Path(folder))
+    if run.returncode:
+        raise Escaped(f"the tests fail without any mutant: mend that first\n{run.stdout[-2000:]}")
+
+
+def _tested(tests: Iterable[str], copy: Path) -> subprocess.CompletedProcess[str]:
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "CI" and not name.startswith(("PYTEST_", "AGENTWATCH_"))
+    }
+    env = {**inherited, "PYTHONPATH": os.pathsep.join((str(copy), str(copy / "cli")))}
+    pytest = ("pytest", "-x", f"--timeout={TIMEOUT_S}")
+    named = [test for test in tests if test != SIMULATOR]
+    modules = [WORLDS] if SIMULATOR in tests else []
+    modules += [(*pytest, *named)] if named else []
+    for module in modules:
+        run = subprocess.run(
+            [sys.executable, "-m", *module],
+            cwd=copy,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            break
+    return run
+
+
+def _killer(run: subprocess.CompletedProcess[str], mutant: Mutant) -> str:
+    if run.returncode == 0:
+        raise Escaped(f"it SURVIVED {', '.join(mutant.caught_by)}: {mutant.accident}")
+    failed = re.search(r"^(?:FAILED (\S+)|(seed \d+): )", run.stdout, re.MULTILINE)
+    if run.returncode != 1 or failed is None:
+        raise Escaped(f"it does not run, which proves nothing:\n{run.stdout[-2000:]}{run.stderr}")
+    return failed[1] or f"the simulator, {failed[2]}"
+
+
+def _told(mutant: Mutant) -> tuple[bool, str]:
+    began = time.monotonic()
+    try:
+        killer = killer_of(mutant)
+    except Escaped as escaped:
+        return False, f"✗ {mutant.name}: {escaped}"
+    seconds = time.monotonic() - began
+    return True, f"✓ {mutant.name:26} {killer}  ({seconds:.1f} s)\n    {mutant.accident}"
+
+
+def main(names: list[str]) -> int:
+    """Run these mutants, or all; how many escaped decides the exit status."""
+    unknown = set(names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        print(f"no such mutant: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    try:
+        check_sound(chosen)
+    except Escaped as escaped:
+        print(escaped, file=sys.stderr)
+        return 1
+    caught = 0
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for is_caught, line in pool.map(_told, chosen):
+            caught += is_caught
+            print(line, flush=True)
+    print(f"{caught} of {len(chosen)} mutants were caught")
+    return int(caught < len(chosen))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -161,6 +161,10 @@ def _examine(ledger: Path, entries: int) -> int:
         if version > len(MIGRATIONS):
             raise JournalUnavailable("the ledger was written by a newer version of AgentWatch")
         found = _audited(connection) if version else 0
+        # an index is no part of the chain, and what is looked up by it would not be found
+        (sound,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if sound != "ok":
+            raise ValueError(sound)
         if found < entries:
             raise ValueError(f"it ends at entry {found}, though there were {entries}")
         return found

@@ -313,10 +313,10 @@ class SqliteJournal:
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        # fetched, since that a disk failed just then is told at the statement's end only: else
+        # SQLite goes on in another mode, in which a power cut may take back what was acknowledged
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
-            # a disk that failed just then is no error to SQLite: it goes on in another mode, in
-            # which a power cut may take back what was acknowledged
             raise JournalUnavailable(f"the ledger {self._path} can't be opened: it has no WAL")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")

@@ -220,6 +220,16 @@ async def test_a_hundred_calls_at_once_leave_something_behind() -> None:
         assert await here.store.verify() == 1 + 200
 
 
+async def test_two_calls_at_once_spend_the_last_money_twice() -> None:
+    async with bench(*[None] * 10) as here:
+        session = here.open(0.015)
+        for _ in range(10):
+            here.start()
+        await until(lambda: here.governor.waiting == 9 and here.upstream.sent)
+        assert len(here.upstream.sent) == 1
+        assert 7_500_000 < session.held <= 15_000_000, "one fits, and no second"
+
+
 async def test_the_loop_is_blocked_by_a_call() -> None:
     """No file, lock or sleep on a call's path, from the hold to the settled answer."""
     with StandinProcess() as standin:

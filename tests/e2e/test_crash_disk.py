@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -174,8 +175,8 @@ class SmallDisk:
         self._standin = standin
         self._stack = stack
         mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(home)]
-        self._mounted = subprocess.run(mount, capture_output=True).returncode == 0
-        if self._mounted:
+        self.mounted = subprocess.run(mount, capture_output=True).returncode == 0
+        if self.mounted:
             stack.callback(subprocess.run, ["umount", "-l", str(home)], check=True)
 
     def start(self, **settings: str) -> Daemon:
@@ -186,16 +187,23 @@ class SmallDisk:
 
     def fill(self, daemon: Daemon, agent: Agent) -> None:
         """Fill it, and the reserve that is freed then, until nothing can be written."""
-        if not self._mounted:
+        if not self.mounted:
             resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
         def is_full() -> bool:
-            if self._mounted:
+            if self.mounted:
                 self._fill_up()
             agent.post(body=CALL)
             return daemon.get("/v1/status")["ledger_failed"] is not None
 
         wait_until(is_full, what="the disk never got full")
+
+    def fill_once(self, daemon: Daemon) -> None:
+        """Fill it, but for the reserve."""
+        if self.mounted:
+            self._fill_up()
+        else:
+            resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
     def _fill_up(self) -> None:
         with (self.home / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
@@ -204,7 +212,7 @@ class SmallDisk:
 
     def free(self, daemon: Daemon) -> None:
         """Make room, and wait until what was left is written."""
-        if self._mounted:
+        if self.mounted:
             (self.home / "filler").unlink()
         else:
             most = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -216,6 +224,38 @@ class SmallDisk:
 def small_disk(home: Path, standin: StandinProcess) -> Iterator[SmallDisk]:
     with ExitStack() as stack:
         yield SmallDisk(home, standin, stack)
+
+
+@LINUX
+@pytest.mark.parametrize("fail_open", ["true", "false"])
+def test_calls_in_flight_are_settled_on_a_full_disk_and_a_crash_forgets_none(
+    small_disk: SmallDisk, standin: StandinProcess, fail_open: str
+) -> None:
+    daemon = small_disk.start(enforcement_fail_open=fail_open)
+    agent = daemon.open(10.0)
+    assert agent.post(body=CALL).status == 200
+    slow = chat("tokens=3 head_delay=1.5", max_completion_tokens=8)
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(agent.post, body=slow) for _ in range(8)]
+        wait_until(lambda: daemon.get("/v1/status")["calls"] == 8)
+        small_disk.fill_once(daemon)
+        assert [call.result().status for call in calls] == [200] * 8
+    agent.at_rest()
+    if small_disk.mounted:
+        # the reserve's room was enough: nothing is told as undurable, nothing is only in memory
+        wait_until(lambda: not (daemon.home / "ledger.reserve").exists())
+        assert daemon.get("/v1/status")["ledger_failed"] is None
+    else:
+        small_disk.free(daemon)
+    kill_all(daemon)
+    daemon.up()
+    # no call is charged its hold: each settle was on the disk
+    assert agent.settled == standin.bill()["billed_nanos"]
+    assert agent.show()["held_usd"] == 0
+    if small_disk.mounted:
+        small_disk.free(daemon)
+    assert agent.post(body=CALL).status == 200
+    assert daemon.get("/v1/verify")["ledger"] == "ok"
 
 
 @LINUX

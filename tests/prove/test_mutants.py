@@ -1,22 +1,46 @@
-"""Faults that were made in other limits, put into this one: none survives (`make mutants`)."""
+"""Every mutant of the ledger is caught, and a mutant that escapes is told with its remedy."""
 
 from __future__ import annotations
 
 import pytest
 
-from prove.mutants import CALLS, MUTANTS, Mutant, catcher
+from prove.mutants import Escaped, applied, killer_of, main
+from prove.mutations import MUTANTS, Change, Mutant, one
 
 
-def test_there_are_enough_of_them_and_none_twice() -> None:
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_a_mutant_survives(mutant: Mutant) -> None:
+    assert killer_of(mutant).startswith(("tests/", "the simulator"))
+
+
+def test_there_are_mutants_enough_and_no_two_alike() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 12
+    assert len({mutant.changes for mutant in MUTANTS}) == len(MUTANTS)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mutant_is_caught(mutant: Mutant) -> None:
-    assert catcher(mutant) is not None
+@pytest.mark.parametrize("text", ["", "a b b", "b"])
+def test_a_mutant_that_no_longer_applies_is_told_with_its_remedy(text: str) -> None:
+    if text == "b":
+        assert applied(Change("x.py", "b", "c"), text) == "c"
+        return
+    with pytest.raises(Escaped, match=r"x\.py has its text [02] times.*prove/mutations\.py"):
+        applied(Change("x.py", "b", "c"), text)
 
 
-def test_a_core_without_a_fault_is_caught() -> None:
-    """Else a catch would say nothing: what catches must pass where nothing was changed."""
-    unchanged = Mutant("none", "agentwatch/core/ledger.py", "class Ledger", "class Ledger", CALLS)
-    assert catcher(unchanged) is None
+@pytest.mark.parametrize(
+    ("new", "told"), [("return scaled and -(-scaled", "SURVIVED"), ("return )", "does not run")]
+)
+def test_a_mutant_that_changes_nothing_or_does_not_run_is_not_taken_for_caught(
+    new: str, told: str
+) -> None:
+    harmless = one(
+        *("harmless", "none", "agentwatch/core/money.py", "return -(-scaled", new),
+        "tests/core/test_money.py",
+    )
+    with pytest.raises(Escaped, match=told):
+        killer_of(harmless)
+
+
+def test_a_mutant_of_another_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no_such"]) == 2
+    assert "no such mutant: no_such" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from agentwatch.core import fold
 from agentwatch.core.accounts import Session
 from agentwatch.core.admission import Admitted, Policy
 from agentwatch.core.estimate import Quote
-from agentwatch.errors import JournalUnavailable, LedgerError, UnknownHold
+from agentwatch.errors import BarredError, JournalUnavailable, LedgerError, UnknownHold
 from agentwatch.store.memory import MemoryJournal
 from agentwatch.store.protocol import Batch
 from agentwatch.store.store import Store, new_hold_id
@@ -52,6 +52,15 @@ async def test_a_restart_loses_nothing(kit: Kit) -> None:
     assert (session.state, session.settled, session.by_model["m"].calls) == ("paused", 120, 1)
     assert kit.crashed_with == []
     assert await store.verify() == 6
+
+
+async def test_a_kill_outlives_the_daemon(kit: Kit) -> None:
+    store = await opened(kit)
+    await store.set_state("s", "kill", "enough")
+    for again in (await kit.reopen(store), await kit.crash()):
+        assert again.ledger.session("s").state == "killed"
+        with pytest.raises(BarredError):
+            kit.hold(again, "h", 1)
 
 
 async def test_under_load_the_ledger_is_never_verified(kit: Kit) -> None:
