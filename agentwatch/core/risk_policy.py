@@ -76,7 +76,8 @@ def _compiled(name: str, pattern: str) -> Any:
         import re2
     except ImportError:
         raise UsageError(
-            f"{where}: patterns of your own need google-re2: pip install 'agentwatch[patterns]'"
+            f"{where}: patterns of your own need google-re2 where the daemon is installed: from a "
+            "checkout, pipx install --force '.[patterns]'"
         ) from None
     options = re2.Options()
     options.log_errors = False

@@ -50,7 +50,8 @@ def _apprise(addresses: Sequence[str]) -> Any:
         import apprise
     except ImportError:
         raise SettingsError(
-            "[alerts] notify needs apprise: pip install 'agentwatch[notify]'"
+            "[alerts] notify needs apprise where the daemon is installed: from a checkout, "
+            "pipx install --force '.[notify]'"
         ) from None
     # it logs the addresses, secrets included
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
