@@ -84,7 +84,7 @@ test: check
 
 .PHONY: crash
 crash: $(VENV)/dev
-	@AGENTWATCH_TEST_KILLS=$(or $(N),50) $(BIN)/python -m pytest -s tests/e2e/test_crash.py -k killed_at
+	@AGENTWATCH_TEST_KILLS=$(or $(N),50) $(BIN)/python -m pytest -s --timeout 0 tests/e2e/test_crash.py -k killed_at
 
 .PHONY: mutants
 mutants: $(VENV)/dev

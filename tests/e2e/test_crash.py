@@ -2,7 +2,7 @@
 
 Each session calls a model of its own, so that the stand-in's bill can be told apart by session.
 AGENTWATCH_TEST_KILLS says how often it is killed under load, at random moments and again at the
-steps of its calls (default 40 each; `make crash N=100`).
+steps of its calls (default 24 each; `make crash N=100`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from harness import CHEAP, Agent, Daemon, chat, environment, nanos, wait_until
 from agentwatch.daemon import failpoints
 from agentwatch.standin.process import StandinProcess
 
-KILLS = int(os.environ.get("AGENTWATCH_TEST_KILLS", "40"))
+KILLS = int(os.environ.get("AGENTWATCH_TEST_KILLS", "24"))
 MODELS = ("gpt-4o-mini", "gpt-4.1-nano", "gpt-4.1-mini", "gpt-4o")
 LOAD = Path(__file__).with_name("crash_load.py")
 #: what a client may see when the daemon is killed
