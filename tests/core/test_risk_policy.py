@@ -71,7 +71,7 @@ def test_a_tag_that_is_not_known_is_refused() -> None:
 
 def test_without_the_extra_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "re2", None)
-    with pytest.raises(UsageError, match=r"agentwatch\[patterns\]"):
+    with pytest.raises(UsageError, match=r"'\.\[patterns\]'"):
         RiskPolicy(patterns={"OWN": "a"})
 
 
