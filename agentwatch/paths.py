@@ -90,7 +90,8 @@ def private_folder(folder: Path) -> None:
 
 def _close(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()}
-    if names and not names & _OURS:
+    # a home in which only prices were looked at so far
+    if names - {"cache"} and not names & _OURS:
         raise SettingsError(
             f"{folder} is open to other users and holds files that are not AgentWatch's: "
             f"`chmod 700 {folder}`, or set AGENTWATCH_HOME to a folder of its own"

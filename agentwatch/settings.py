@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -106,13 +106,25 @@ def _read_file(path: Path, read: Callable[[Path], bytes]) -> dict[str, Any]:
         raise SettingsError(f"{path} can't be read: {error.strerror}") from None
 
 
-def _convert(raw: Mapping[str, Any], where: str, *, strict: bool) -> Values:
+def _convert(raw: Mapping[str, Any], where: str, *, strict: bool, provider: str = "…") -> Values:
+    """`provider` is the one that `raw` is about: the library does not say which."""
     try:
         return msgspec.convert(raw, Values, strict=strict)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$")
-        key = path.rstrip("`").lstrip(".")
-        raise SettingsError(f"{where}{_shown(key)}: {what}" if key else f"{where}{what}") from None
+        key = path.rstrip("`").lstrip(".").replace("providers[...]", f"providers.{provider}")
+        told = f"{_shown(key)}: {what}{_choices(key)}" if key else what
+        raise SettingsError(f"{where}{told}") from None
+
+
+def _choices(dotted: str) -> str:
+    """What the key at `dotted` may be, where that is one of a few words."""
+    section, _, key = dotted.rpartition(".")
+    kind = ProviderSettings if section.startswith("providers.") else _SECTIONS.get(section, Values)
+    of = _fields(kind).get(key)
+    literals = [each for each in (of, *get_args(of)) if get_origin(each) is Literal]
+    words = [str(word) for each in literals for word in get_args(each)]
+    return f"; one of {', '.join(words)}" if words else ""
 
 
 def _shown(dotted: str) -> str:
@@ -147,6 +159,7 @@ def _check_keys(raw: Mapping[str, Any], file: str) -> None:
         for name, table in providers.items():
             if isinstance(table, dict):
                 _known(table, _fields(ProviderSettings), file, f"providers.{name}")
+                _convert({"providers": {name: table}}, f"{file}: ", strict=True, provider=name)
 
 
 def _defines_one(table: object) -> bool:

@@ -104,3 +104,10 @@ def test_a_home_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, 12345)
     with pytest.raises(SettingsError, match="another user"):
         private_folder(tmp_path)
+
+
+def test_a_home_in_which_only_prices_were_looked_at_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "home" / "cache").mkdir(parents=True)
+    (tmp_path / "home").chmod(0o755)
+    private_folder(tmp_path / "home")
+    assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700

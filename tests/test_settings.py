@@ -228,7 +228,11 @@ def test_a_provider_can_be_defined_by_the_file_alone(tmp_path: Path) -> None:
         ('[providers."A b"]\nwire = "openai"\nbase_url = "https://a.example"', "name"),
         ('[providers.mine]\nwire = "openai"', "base_url is missing"),
         ('[providers.mine]\nwire = "openai"\nbase_url = "http://a.example"', "plain http"),
-        ('[providers.mine]\nwire = "telnet"\nbase_url = "https://a.example"', "wire"),
+        (
+            '[providers.mine]\nwire = "telnet"\nbase_url = "https://a.example"',
+            "[providers.mine] wire: ",
+        ),
+        ('[providers.mine]\nwire = "telnet"', "one of openai, mistral"),
         ('[providers.mine]\nbase_url = "https://a.example"', "needs wire"),
         ('[providers.mine]\nwire = "openai"\nwired = 1', "did you mean 'wire'"),
         ('[providers.openai]\nwire = "openai"', "providers of your own"),

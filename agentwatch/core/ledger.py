@@ -170,7 +170,7 @@ class Ledger(Balances):
         if kind == "session":
             self.session(name)
         elif kind not in ("project", "team") or not acc.NAME.fullmatch(name):
-            raise UsageError("a budget is named project:NAME or team:NAME")
+            raise UsageError(f"a budget is named project:NAME or team:NAME, and NAME is {acc.RULE}")
         return self._do(e.CeilingSet(at=at, account=account, ceiling=ceiling))
 
     def set_state(
@@ -373,14 +373,11 @@ def _check_names(
     on_anomaly: str | None,
 ) -> None:
     if not acc.SESSION_ID.fullmatch(session_id):
-        raise UsageError(
-            "a session id is 1 to 128 of the characters A-Z a-z 0-9 . _ : -, and begins with a "
-            "letter or digit"
-        )
+        raise UsageError(f"a session id is {acc.RULE}")
     if mode is not None and mode not in acc.MODES:
         raise UsageError("mode is one of: enforce, soft, observe")
     if on_anomaly is not None and on_anomaly not in acc.ANOMALY_ACTIONS:
         raise UsageError("on_anomaly is one of: alert, pause, kill")
     for what, name in (("project", project), ("team", team)):
         if name is not None and not acc.NAME.fullmatch(name):
-            raise UsageError(f"a {what}'s name is 1 to 128 letters, digits, spaces or . _ : / -")
+            raise UsageError(f"a {what}'s name is {acc.RULE}")

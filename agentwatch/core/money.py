@@ -36,6 +36,8 @@ def parse_usd(value: object, what: str = "amount") -> int:
         raise UsageError(f"{what} must be zero or more, like 2.00")
     if amount > MAX_NANOS // NANOS_PER_USD:
         raise UsageError(f"{what} is above a million USD, the most that a ceiling can be")
+    if 0 < amount < _ONE_NANO:
+        raise UsageError(f"{what} is below the smallest amount there is, 0.000000001 USD")
     return int(amount.quantize(_ONE_NANO, rounding=ROUND_DOWN) * NANOS_PER_USD)
 
 

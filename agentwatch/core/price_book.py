@@ -7,6 +7,7 @@ is never taken for 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import lru_cache
 
 from msgspec import Struct
@@ -136,6 +137,12 @@ class PriceBook:
         if not model or len(model) > LONGEST_NAME:
             return None
         return self._remembered(provider, model.lower())
+
+    def nearest(self, model: str, provider: str | None = None, most: int = 1) -> list[str]:
+        """The names of priced models that look like this one, the likeliest first. It takes some
+        milliseconds: for who is being refused."""
+        known = {line.model: None for _, line in self.entries(provider) if line.price is not None}
+        return get_close_matches(model.lower(), known, n=most)
 
     def fee(self, provider: str, name: str) -> int | None:
         """Nanos for one call of a hosted tool, the dearest that the provider asks; None: not

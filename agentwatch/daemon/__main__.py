@@ -50,14 +50,17 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] = CHILD) -> i
     hygiene.not_dumpable()
     keys = hygiene.take_keys_from_environment()
     os.umask(0o077)
-    port = _arguments(argv).port
+    arguments = _arguments(argv)
     try:
-        _refuse_inside()
+        if not arguments.check:
+            _refuse_inside()
         handover = Handover(keys, config_files(find_paths(os.environ)))
-        settings = load_settings({"port": port}, read=handover.read)
+        settings = load_settings({"port": arguments.port}, read=handover.read)
         own = hygiene.take_keys_from_environment(own_key_variables(settings.own_providers))
         handover = Handover({**own, **keys}, handover.files)
         log.configure(settings.log.level, handover.keys.values())
+        if arguments.check:
+            return _check(settings, handover)
         settings.paths.prepare()
         return _locked(settings, handover, command)
     except SettingsError as error:
@@ -69,7 +72,25 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] = CHILD) -> i
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="agentwatch.daemon", description=__doc__)
     parser.add_argument("--port", type=int, help="the data port on 127.0.0.1; 0: any free one")
+    parser.add_argument("--check", action="store_true", help="only say what a start would end of")
     return parser.parse_args(argv)
+
+
+def _check(settings: Settings, handover: Handover) -> int:
+    """All of the configuration that a process ends of before it serves. Raises SettingsError."""
+    from agentwatch.daemon.channels import channels_of
+    from agentwatch.pricing import load_book
+
+    paths = settings.paths
+    load_book(
+        # looking makes no folder
+        paths.cache_dir if paths.cache_dir.exists() else None,
+        paths.prices_file,
+        upstreams={name: settings.upstream(name) for name in settings.provider_names},
+        read=handover.read,
+    )
+    channels_of(settings.alerts)
+    return EXIT_DONE
 
 
 def _fail(error: Exception, code: int) -> int:

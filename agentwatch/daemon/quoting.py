@@ -50,11 +50,17 @@ def _find(provider: str, model: str, book: PriceBook) -> ModelPrice:
     if price is None:
         raise Refusal(
             "model_not_priced",
-            f"{provider} model {model[:80]!r} has no known price, so it can't be held to "
-            "a ceiling: give it one in prices.toml (`agentwatch prices show MODEL` tells where), "
+            f"{provider} model {model[:80]!r} has no known price{_meant(provider, model, book)}, "
+            "so it can't be held to a ceiling: give it one in prices.toml (`agentwatch prices show "
+            "MODEL` tells where), "
             "or set [prices] unknown_usd_per_mtok",
         )
     return price
+
+
+def _meant(provider: str, model: str, book: PriceBook) -> str:
+    near = book.nearest(model[:80], provider)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def quote_for(

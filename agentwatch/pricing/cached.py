@@ -38,7 +38,9 @@ def write_cached(folder: Path, key: str, catalogue: Catalogue) -> None:
     body = msgspec.json.encode(catalogue)
     target = _file(folder, key)
     with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # the home above it too, where this is what makes it: mkdir(parents) would leave it open
+        for each in (folder.parent, folder):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(target, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         for other in folder.glob(f"{_PREFIX}*.json"):
             if other != target:

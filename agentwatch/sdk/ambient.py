@@ -7,7 +7,9 @@ of a session nothing is done to it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import logging
@@ -56,11 +58,23 @@ def look_after(module: ModuleType) -> None:
 def _asking(made: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(made)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        inside = ambient() is not None and not hasattr(type(self), "_agentwatch_provider")
+        if inside:
+            _spare_key(self, kwargs)
         made(self, *args, **kwargs)
-        if ambient() is not None and not hasattr(type(self), "_agentwatch_provider"):
+        if inside:
             _wrap(self)
 
     return init
+
+
+def _spare_key(client: Any, arguments: dict[str, Any]) -> None:
+    """Let one that will be governed be made without a key, as a watched one can be."""
+    from agentwatch.sdk.wrapping import provider_of
+
+    with contextlib.suppress(UsageError):
+        module = importlib.import_module(f"agentwatch.sdk.{provider_of(client)}")
+        module.spare_key(arguments)
 
 
 def _wrap(client: Any) -> None:

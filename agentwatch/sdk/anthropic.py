@@ -14,13 +14,15 @@ def _has_key() -> bool:
     return any(os.environ.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))
 
 
+def spare_key(arguments: dict[str, Any]) -> None:
+    """Put a placeholder where a constructor's arguments bring no credential."""
+    if not any(arguments.get(name) for name in ("auth_token", "credentials", "profile")):
+        set_no_key(arguments, _has_key)
+
+
 class _WatchedAnthropic(Watched):
     _agentwatch_provider = "anthropic"
-
-    @classmethod
-    def _agentwatch_credential(cls, arguments: dict[str, Any]) -> None:
-        if not any(arguments.get(name) for name in ("auth_token", "credentials", "profile")):
-            set_no_key(arguments, _has_key)
+    _agentwatch_credential = staticmethod(spare_key)
 
 
 class WatchedAnthropic(_WatchedAnthropic, anthropic.Anthropic):

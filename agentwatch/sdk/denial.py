@@ -46,7 +46,8 @@ class Denial(NamedTuple):
         if self.reason == KILLED:
             return AgentSessionKilled(self.session_id, self.message)
         if self.reason == UNAVAILABLE:
-            return AgentBudgetCheckUnavailable(self.session_id, self.message)
+            # as it stands: it is a whole sentence, which the error would put into one of its own
+            return AgentBudgetCheckUnavailable(self.session_id, self.message, self.message)
         return None
 
     @property

@@ -62,6 +62,12 @@ class WatchedGemini(genai.Client):
         return self._agentwatch_gate.session
 
 
+def spare_key(arguments: dict[str, Any]) -> None:
+    """Put a placeholder where a constructor's arguments bring no key; Vertex AI goes without."""
+    if not arguments.get("vertexai") and not os.environ.get("GOOGLE_GENAI_USE_VERTEXAI"):
+        set_no_key(arguments, _has_key)
+
+
 def _has_key() -> bool:
     return any(os.environ.get(name) for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY"))
 

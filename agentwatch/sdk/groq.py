@@ -10,12 +10,14 @@ import groq
 from agentwatch.sdk.watching import Watched, set_no_key
 
 
+def spare_key(arguments: dict[str, Any]) -> None:
+    """Put a placeholder where a constructor's arguments bring no credential."""
+    set_no_key(arguments, lambda: bool(os.environ.get("GROQ_API_KEY")))
+
+
 class _WatchedGroq(Watched):
     _agentwatch_provider = "groq"
-
-    @classmethod
-    def _agentwatch_credential(cls, arguments: dict[str, Any]) -> None:
-        set_no_key(arguments, lambda: bool(os.environ.get("GROQ_API_KEY")))
+    _agentwatch_credential = staticmethod(spare_key)
 
 
 class WatchedGroq(_WatchedGroq, groq.Groq):

@@ -14,14 +14,16 @@ def _has_key() -> bool:
     return any(os.environ.get(name) for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"))
 
 
+def spare_key(arguments: dict[str, Any]) -> None:
+    """Put a placeholder where a constructor's arguments bring no credential."""
+    others = ("admin_api_key", "workload_identity", "provider")
+    if not any(arguments.get(name) for name in others):
+        set_no_key(arguments, _has_key)
+
+
 class _WatchedOpenAI(Watched):
     _agentwatch_provider = "openai"
-
-    @classmethod
-    def _agentwatch_credential(cls, arguments: dict[str, Any]) -> None:
-        others = ("admin_api_key", "workload_identity", "provider")
-        if not any(arguments.get(name) for name in others):
-            set_no_key(arguments, _has_key)
+    _agentwatch_credential = staticmethod(spare_key)
 
 
 class WatchedOpenAI(_WatchedOpenAI, openai.OpenAI):

@@ -66,12 +66,12 @@ def terms_of(
     if agentwatch_monthly_budget_usd is not None and not (project or agentwatch_team):
         project = DEFAULT_PROJECT
     return Terms(
-        session_id=agentwatch_session_id,
+        session_id=_name(agentwatch_session_id, "agentwatch_session_id"),
         budget_usd=_usd(agentwatch_session_budget_usd, "agentwatch_session_budget_usd"),
         monthly_usd=_usd(agentwatch_monthly_budget_usd, "agentwatch_monthly_budget_usd"),
         mode="observe" if agentwatch_enforcement_mode is False else None,
-        project=project,
-        team=agentwatch_team,
+        project=_name(project, "agentwatch_project"),
+        team=_name(agentwatch_team, "agentwatch_team"),
         fail_open=bool(agentwatch_enforcement_fail_open),
         api_key=_key(agentwatch_api_key),
         origin=_origin(ingest_url),
@@ -89,6 +89,17 @@ def outer_session(environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Id and token of the session that this process was started in; None: in none."""
     found = environ.get("AGENTWATCH_SESSION_ID"), environ.get("AGENTWATCH_SESSION_TOKEN")
     return (found[0], found[1]) if found[0] and found[1] else None
+
+
+def _name(value: str | None, argument: str) -> str | None:
+    """Ids and names go into headers and paths: what can't be one is refused before a call is."""
+    if not value:
+        return None
+    from agentwatch.core.accounts import NAME, RULE
+
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise UsageError(f"{argument} is {RULE}")
+    return value
 
 
 def _usd(value: object, name: str) -> float | None:

@@ -100,8 +100,8 @@ class Watched:
         """The session that its calls are charged to."""
         return self._agentwatch_gate.session
 
-    @classmethod
-    def _agentwatch_credential(cls, arguments: dict[str, Any]) -> None:
+    @staticmethod
+    def _agentwatch_credential(arguments: dict[str, Any]) -> None:
         """Beside a daemon that has the key, a client needs none of its own."""
 
 

@@ -14,8 +14,8 @@ from agentwatch.upstreams import PUBLIC_UPSTREAMS
 class _WatchedXAI(Watched):
     _agentwatch_provider = "xai"
 
-    @classmethod
-    def _agentwatch_credential(cls, arguments: dict[str, Any]) -> None:
+    @staticmethod
+    def _agentwatch_credential(arguments: dict[str, Any]) -> None:
         environ = os.environ
         if arguments.get("base_url") is None:
             arguments["base_url"] = environ.get("XAI_API_BASE") or PUBLIC_UPSTREAMS["xai"]

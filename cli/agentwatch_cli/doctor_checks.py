@@ -18,11 +18,12 @@ from msgspec import Struct
 
 from agentwatch import __version__
 from agentwatch.daemonfile import lock_held, read_running, take_lock
-from agentwatch.errors import AgentWatchError, DaemonUnavailable, LedgerError
+from agentwatch.errors import AgentWatchError, DaemonUnavailable, LedgerError, SettingsError
 from agentwatch.paths import Paths
 from agentwatch.settings import Settings
 from agentwatch.store import recovery
 from agentwatch_cli.client import Control, ControlError
+from agentwatch_cli.launch import check_configuration
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -75,6 +76,11 @@ def configuration(patient: Patient) -> Iterator[Check]:
         yield Check("configuration", FAIL, patient.settings_error, "mend it: nothing starts so")
         return
     file = patient.paths.config_file
+    try:
+        check_configuration(patient.settings)
+    except SettingsError as error:
+        yield Check("configuration", FAIL, str(error), "mend it: nothing starts so")
+        return
     found = str(file) if file.exists() else "defaults (there is no config.toml)"
     yield Check("configuration", OK, found)
 
@@ -292,7 +298,11 @@ def prices(patient: Patient) -> Iterator[Check]:
 
     paths = patient.paths
     cache = paths.cache_dir if paths.cache_dir.exists() else None
-    book = load_book(cache, paths.prices_file)
+    settings = patient.settings
+    upstreams = (
+        {} if settings is None else {n: settings.upstream(n) for n in settings.provider_names}
+    )
+    book = load_book(cache, paths.prices_file, upstreams=upstreams)
     unpriced = sum(entry.price is None for _, entry in book.entries())
     found = f"{book.version}; {unpriced} models without a price (`agentwatch prices check`)"
     used = (patient.status or {}).get("prices", book.version)

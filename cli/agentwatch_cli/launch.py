@@ -34,6 +34,7 @@ LOG_MAX_BYTES = 10_000_000
 _ASK_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _TOLD_LIMIT_S = 1.0
+_PROGRAM = (sys.executable, "-P", "-m", "agentwatch.daemon")
 _FOR_PEOPLE = "agentwatch: "
 
 
@@ -50,7 +51,20 @@ def settings_anyway() -> Settings:
 
 def daemon_command(settings: Settings) -> list[str]:
     """The program of the supervisor, as these settings want it."""
-    return [sys.executable, "-P", "-m", "agentwatch.daemon", "--port", str(settings.port)]
+    return [*_PROGRAM, "--port", str(settings.port)]
+
+
+def check_configuration(settings: Settings) -> None:
+    """Have the daemon's own program look at the configuration, while what serves goes on.
+
+    Raises SettingsError, in the daemon's words, for what a new process would end of.
+    """
+    command = [*_PROGRAM, "--port", str(settings.port), "--check"]
+    done = subprocess.run(
+        command, capture_output=True, stdin=subprocess.DEVNULL, env=_environment(settings)
+    )
+    if done.returncode != 0:
+        raise SettingsError(_gist(done.stderr.decode("utf-8", "replace").splitlines()))
 
 
 def ensure_daemon(settings: Settings) -> bool:

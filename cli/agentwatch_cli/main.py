@@ -51,6 +51,15 @@ class GroupedCommands(TyperGroup):
                 left.pop(name, None)
         self._section(formatter, "More", list(left))
 
+    def invoke(self, ctx: Any) -> Any:
+        """As the parent's; what it says of wrong usage is put into words for people."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = _plainly(message, getattr(error, "option_name", ""))  # type: ignore[attr-defined]
+            raise
+
     def _section(self, formatter: Any, heading: str, names: list[str]) -> None:
         shown = [(name, self.commands[name]) for name in names if not self.commands[name].hidden]
         if not shown:
@@ -59,6 +68,12 @@ class GroupedCommands(TyperGroup):
         with formatter.section(heading):
             rows = [(name.ljust(9), cmd.get_short_help_str(width)) for name, cmd in shown]
             formatter.write_dl(rows)
+
+
+def _plainly(message: str, option: object) -> str:
+    if str(option)[1:2].isdigit():
+        return f"{message} (an amount can't be negative)"
+    return message.removeprefix("Value error, ")
 
 
 def _version(wanted: bool) -> None:
@@ -88,6 +103,11 @@ def build() -> typer.Typer:
         ] = False,
     ) -> None:
         """The spending limit that holds: `agentwatch run --budget 2.00 -- CMD`."""
+
+    @app.command("version", hidden=True)
+    def version() -> None:
+        """Show the version, for who looks for it here."""
+        _version(True)
 
     for module in sorted(pkgutil.iter_modules(agentwatch_cli.commands.__path__), key=_by_name):
         name = f"{agentwatch_cli.commands.__name__}.{module.name}"

@@ -55,7 +55,7 @@ def usd(amount: float | int | None, missing: str = "-") -> str:
     if amount is None:
         return missing
     sign = "-" if amount < 0 else ""
-    return sign + usd_short(parse_usd(abs(amount)))
+    return sign + usd_short(parse_usd(round(abs(amount), 9)))
 
 
 def emit_json(value: Mapping[str, Any]) -> None:

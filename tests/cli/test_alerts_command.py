@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,15 @@ def test_who_follows_hears_of_it_when_it_is_over(daemon: Daemon) -> None:
         second = loop(daemon)
         alert = next(json.loads(line) for line in lines if second.id in line)
         assert alert["kind"] == seen["kind"] == "repeated_request"
+
+
+def test_who_follows_ends_otherwise_than_who_follows_a_log(daemon: Daemon) -> None:
+    first = loop(daemon)
+    with following(daemon) as tail:
+        assert tail.stdout is not None
+        assert any(first.id in line for line in tail.stdout)
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(PATIENCE_S) == 130
 
 
 def test_a_restart_ends_who_follows_or_tells_it_twice(daemon: Daemon) -> None:

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from agentwatch.errors import SettingsError
+from agentwatch.errors import AgentWatchError
 from agentwatch_cli import launch
 from agentwatch_cli.commands import daemon
 
@@ -62,8 +62,21 @@ def test_a_slip_in_prices_toml_ends_no_daemon_that_serves(home: Path) -> None:
     first = json.loads(type_in("status", "--json").stdout)
     (home / "prices.toml").write_text('[openai."gpt-4o"]\ninput = "cheap"\n')
     done = type_in("restart")
-    assert isinstance(done.exception, SettingsError)
+    assert isinstance(done.exception, AgentWatchError)
+    assert done.exception.exit_code == 1
     assert "prices.toml, line 2" in str(done.exception)
+    assert "goes on by its old configuration" in str(done.exception)
+    assert json.loads(type_in("status", "--json").stdout)["pid"] == first["pid"]
+
+
+def test_a_channel_that_can_not_be_is_reported_as_taken_in(home: Path) -> None:
+    type_in("up")
+    first = json.loads(type_in("status", "--json").stdout)
+    (home / "config.toml").write_text('[alerts]\nnotify = ["nowhere://x"]\n')
+    done = type_in("restart")
+    assert isinstance(done.exception, AgentWatchError)
+    assert done.exception.exit_code == 1
+    assert "[alerts] notify" in str(done.exception)
     assert json.loads(type_in("status", "--json").stdout)["pid"] == first["pid"]
 
 

@@ -214,6 +214,19 @@ def test_a_configuration_that_is_wrong_does_not_hide_the_rest(spent: Daemon) -> 
     assert "sound" in found["ledger"]["found"]
 
 
+def test_a_channel_that_can_not_be_is_found_by_the_start_alone(spent: Daemon) -> None:
+    (spent.home / "config.toml").write_text('[alerts]\nnotify = ["nowhere://x"]\n')
+    assert "[alerts] notify" in diagnosis(spent, code=1)["configuration"]["found"]
+
+
+def test_a_provider_of_ones_own_is_unknown_to_its_prices(spent: Daemon) -> None:
+    (spent.home / "config.toml").write_text(
+        '[providers.deep-seek]\nwire = "openai"\nbase_url = "https://a.example/v1"\n'
+    )
+    (spent.home / "prices.toml").write_text("[deep-seek.gpt-4o]\ninput = 1\noutput = 2\n")
+    assert diagnosis(spent)["prices"]["verdict"] == "ok"
+
+
 def test_a_ledger_removed_under_the_daemon_is_put_back(start_daemon: Start) -> None:
     daemon = start_daemon()
     agent = daemon.open(1.0)

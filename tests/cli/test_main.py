@@ -87,3 +87,21 @@ def test_every_command_has_its_own_help(path):
         group = group.commands[name]
     for name, command in group.commands.items():
         assert command.help, f"{' '.join([*path, name])} has no help"
+
+
+def test_a_word_that_is_none_of_the_choices_is_told_in_plain_words():
+    for words in (("run", "--mode", "obsrve", "--", "true"), ("report", "--format", "pdf")):
+        told = _run(*words).stderr
+        assert "Value error" not in told
+        assert "is not one of" in told
+
+
+def test_a_negative_amount_is_taken_for_an_option():
+    done = _run("sessions", "budget", "x", "-1")
+    assert done.returncode == 2
+    assert "can't be negative" in done.stderr
+
+
+def test_the_version_is_told_to_who_asks_for_it_as_a_command():
+    done = _run("version")
+    assert (done.returncode, done.stdout) == (0, _run("--version").stdout)

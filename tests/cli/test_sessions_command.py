@@ -207,3 +207,17 @@ def test_money_that_goes_is_told_as_time_to_the_ceiling():
 def test_times_are_told_in_their_largest_unit():
     assert [span(s) for s in (0, 59.9, 60, 7200, 90000)] == ["0 s", "59 s", "1 min", "2 h", "1 d"]
     assert (ago(None, 5), ago(10, 5)) == ("-", "0 s ago")
+
+
+def test_a_new_ceiling_is_taken_for_the_return_of_a_killed_session(two):
+    two.sessions["first"]["state"] = "killed"
+    done = two.agentwatch("sessions", "budget", "first", "5")
+    assert done.returncode == 0
+    assert "first stays killed" in done.stderr
+
+
+def test_a_budget_is_refused_a_name_that_a_run_takes(two):
+    for name in ("project:my proj/x", "team:\u00e4", "project:", "web"):
+        done = two.agentwatch("budgets", "set", name, "--monthly", "5")
+        assert done.returncode == 2
+        assert "ASCII" in done.stderr

@@ -35,7 +35,7 @@ def test_an_amount_on_the_wire_is_read_back_to_the_nano(nanos: int) -> None:
     assert parse_usd(to_usd(nanos)) == nanos
 
 
-@given(st.decimals(0, 1_000_000, places=60))
+@given(st.decimals(Decimal("1e-9"), 1_000_000, places=60))
 def test_a_ceiling_is_never_rounded_up(amount: Decimal) -> None:
     nanos = parse_usd(amount)
     assert Fraction(nanos, money.NANOS_PER_USD) <= Fraction(amount)
@@ -75,12 +75,18 @@ def test_what_is_no_amount_is_refused_as_such(value: object) -> None:
         parse_usd(value, "--budget")
 
 
+@pytest.mark.parametrize("value", ["0.0000000001", 1e-10, "1e-400", Decimal("9e-10")])
+def test_a_ceiling_below_a_nano_is_taken_for_none_at_all(value: object) -> None:
+    with pytest.raises(UsageError, match=r"smallest amount there is, 0\.000000001"):
+        parse_usd(value, "--budget")
+
+
 def test_a_number_too_long_to_be_shown_is_refused_all_the_same() -> None:
     with pytest.raises(UsageError, match="a million"):
         parse_usd(10**5000)
 
 
-@pytest.mark.parametrize("value", [0, "0", 0.0, "-0", "1e-400"])
+@pytest.mark.parametrize("value", [0, "0", 0.0, "-0"])
 def test_nothing_is_an_amount(value: object) -> None:
     assert parse_usd(value) == 0
 

@@ -99,6 +99,13 @@ def test_a_name_of_a_megabyte_is_not_even_remembered() -> None:
     assert book._remembered.cache_info().currsize == 0
 
 
+def test_a_name_that_is_like_none_or_has_no_price_is_suggested() -> None:
+    book = book_of(priced("gpt-4o", 1), Entry(clause=equals("gpt-4p"), model="gpt-4p", price=None))
+    assert book.nearest("GPT-4oo") == ["gpt-4o"]
+    assert book.nearest("gpt-4oo", "anthropic") == []
+    assert book.nearest("zzz") == []
+
+
 def test_a_tools_fee_is_known_or_none_and_never_zero_for_want_of_it() -> None:
     book = book_of()
     assert book.fee("openai", "web_search") == 10_000_000

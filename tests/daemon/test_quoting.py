@@ -66,6 +66,11 @@ def cost(ask: Ask, meter: Told, held: int | None = None) -> Any:
     return charge(ask, quote, held, meter, book())
 
 
+def test_a_slip_in_a_models_name_has_to_be_looked_for() -> None:
+    with pytest.raises(Refusal, match=r"'gpt-4oo' has no known price \(did you mean 'gpt-4o'\?\)"):
+        priced(asked(model="gpt-4oo"), book())
+
+
 def test_an_unknown_model_costs_nothing() -> None:
     """litellm#25874, #30715, #36561."""
     ask = asked(model="no-such-model")

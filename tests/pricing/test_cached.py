@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
 
 from agentwatch.core.price_book import Catalogue
+from agentwatch.paths import private_folder
 from agentwatch.pricing.cached import read_cached, write_cached
 
 CATALOGUE = Catalogue(version="1", from_at=100.0, stale_at=200.0, entries={}, fees={})
@@ -77,3 +79,10 @@ def test_no_half_written_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "replace", full)
     write_cached(tmp_path, "key", CATALOGUE)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_looks_at_a_price_first_leaves_the_home_open(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    write_cached(home / "cache", "key", CATALOGUE)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    private_folder(home)

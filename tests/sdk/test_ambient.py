@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import subprocess
 import sys
@@ -59,3 +60,31 @@ with agentwatch.session(0.0000001):
 """
     done = subprocess.run([sys.executable, "-c", code], env=beside.environ, timeout=60, check=False)
     assert done.returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("package", "client"),
+    [
+        ("openai", "OpenAI"),
+        ("anthropic", "Anthropic"),
+        ("groq", "Groq"),
+        ("google.genai", "Client"),
+    ],
+)
+def test_a_client_without_a_key_is_only_made_where_the_caller_has_one(
+    beside: Daemon, monkeypatch: pytest.MonkeyPatch, package: str, client: str
+) -> None:
+    for name in ("OPENAI", "ANTHROPIC", "GROQ", "GOOGLE", "GEMINI"):
+        monkeypatch.delenv(f"{name}_API_KEY", raising=False)
+    kind = getattr(importlib.import_module(package), client)
+    with agentwatch.session(1.0):
+        assert kind()._agentwatch_gate.session.id
+
+
+def test_a_call_of_a_client_without_a_key_fails(
+    beside: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with agentwatch.session(1.0):
+        answer = openai.OpenAI().chat.completions.create(**chat())
+    assert answer.choices

@@ -64,6 +64,11 @@ def test_a_refusal_keeps_the_daemon_s_words_and_amounts() -> None:
         assert str(error) == "AgentWatch: too dear"
 
 
+def test_what_can_not_be_asked_is_said_twice() -> None:
+    error = Denial("governance_unavailable", "AgentWatch: nothing was sent", "s").error()
+    assert str(error) == "AgentWatch: nothing was sent"
+
+
 def test_what_the_provider_s_own_error_says_as_well_stays_its_error() -> None:
     assert Denial("path_not_governed", "no", "s").error() is None
     assert Denial("session_paused", "no", "s").error() is None

@@ -67,6 +67,11 @@ def test_the_usual_ingest_url_names_no_daemon_of_its_own() -> None:
         {"timeout_seconds": "1"},
         {"ingest_url": "https://elsewhere.example/v1/ingest"},
         {"agentwatch_api_key": "awk_\n"},
+        {"agentwatch_session_id": "k\u00e4se"},
+        {"agentwatch_session_id": "-a"},
+        {"agentwatch_project": "my proj/x"},
+        {"agentwatch_team": "\u00e9"},
+        {"agentwatch_team": 7},
     ],
 )
 def test_what_can_t_be_meant_is_told(wrong: dict[str, Any]) -> None:

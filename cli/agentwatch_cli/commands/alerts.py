@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -132,11 +131,10 @@ def tail(
             show(alert)
         return
     seen: set[str] = set()
-    with suppress(KeyboardInterrupt):
-        for alert in _followed(control, number, session):
-            if alert["id"] not in seen:
-                seen.add(alert["id"])
-                show(alert)
+    for alert in _followed(control, number, session):
+        if alert["id"] not in seen:
+            seen.add(alert["id"])
+            show(alert)
 
 
 def _followed(control: Any, number: int, session: str | None) -> Iterator[Alert]:

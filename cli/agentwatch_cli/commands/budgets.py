@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -10,8 +9,6 @@ import typer
 
 from agentwatch.errors import UsageError
 from agentwatch_cli.output import emit_json, emit_rows, say, usd
-
-_NAME = re.compile(r"(project|team):[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 
 
 def register(app: typer.Typer) -> None:
@@ -51,10 +48,12 @@ def set_budget(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Set the monthly ceiling of a project or a team."""
+    from agentwatch.core.accounts import NAME, RULE
     from agentwatch.core.money import parse_usd, to_usd
 
-    if _NAME.fullmatch(name) is None:
-        raise UsageError("a budget is named project:NAME or team:NAME (letters, digits . _ : -)")
+    kind, _, rest = name.partition(":")
+    if kind not in ("project", "team") or NAME.fullmatch(rest) is None:
+        raise UsageError(f"a budget is named project:NAME or team:NAME, and NAME is {RULE}")
     ceiling = to_usd(parse_usd(monthly, "--monthly"))
     path = "/v1/budgets/" + quote(name, safe=":")
     answer = _control().request("PUT", path, {"monthly_usd": ceiling})

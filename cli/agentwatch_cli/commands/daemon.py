@@ -100,22 +100,30 @@ def restart(port: Port = None) -> None:
     from agentwatch_cli import launch
 
     launch.refuse_inside("restart the daemon")
-    settings = _settings(port)
-    _check_prices(settings)
+    settings = _checked_settings(port)
     verb = launch.restart_daemon(settings, __version__)
     about = launch.status(settings)
     note(f"the daemon was {verb}: http://127.0.0.1:{about['port']} (pid {about['pid']})")
 
 
-def _check_prices(settings: Settings) -> None:
-    """Raise SettingsError for what a new process would end of, while the old one still serves."""
-    from agentwatch.pricing import load_book
+def _checked_settings(port: int | None) -> Settings:
+    """The settings, where a new process can serve by them. Raises AgentWatchError else, so that
+    the old one is left alone."""
+    from agentwatch.daemonfile import lock_held
+    from agentwatch.errors import AgentWatchError, SettingsError
+    from agentwatch.paths import find_paths
+    from agentwatch_cli import launch
 
-    load_book(
-        settings.paths.cache_dir,
-        settings.paths.prices_file,
-        upstreams={name: settings.upstream(name) for name in settings.provider_names},
-    )
+    try:
+        settings = _settings(port)
+        launch.check_configuration(settings)
+    except SettingsError as error:
+        import os
+
+        if not lock_held(find_paths(os.environ).lock):
+            raise
+        raise AgentWatchError(f"{error}. The daemon goes on by its old configuration") from None
+    return settings
 
 
 def status(

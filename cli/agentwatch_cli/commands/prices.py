@@ -252,13 +252,10 @@ def _candidates(book: PriceBook, model: str, provider: str | None) -> list[Model
 
 
 def _not_priced(book: PriceBook, model: str, provider: str | None) -> str:
-    from difflib import get_close_matches
-
     why = [line.why_unpriced for _, line in book.entries(provider) if line.model == model]
     if why and why[0]:
         return f"{model} is not priced: {why[0]}"
-    known = [price.model for _, price in _listed(book, provider)]
-    near = get_close_matches(model, known, n=3)
+    near = book.nearest(model, provider, most=3)
     meant = f" (did you mean {', '.join(near)}?)" if near else ""
     return (
         f"{model} is not priced{meant}: calls to it are refused. Give it a price in prices.toml, "

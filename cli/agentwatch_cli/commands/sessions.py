@@ -107,6 +107,8 @@ def budget(
         return
     spent = f", {usd(answer['settled_usd'])} spent" if "settled_usd" in answer else ""
     say(f"{session_id}: ceiling {usd(body['budget_usd'])}{spent}")
+    if answer.get("state") in ("killed", "closed"):
+        note(f"{session_id} stays {answer['state']}: for more calls open another session")
 
 
 def pause(session_ids: Annotated[list[str], typer.Argument(metavar="ID...")]) -> None:
