@@ -154,6 +154,7 @@ async def lost_after(files: dict[str, bytes], promised: frozenset[Any], folder: 
         await store.close()
 
 
+@pytest.mark.timeout(120 if CUTS == 1_000 else 3_600)
 async def test_no_power_cut_loses_or_damages_an_acknowledged_entry(
     tmp_path: Path, make_kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
