@@ -2,6 +2,7 @@
 
 import os
 import socket
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,11 @@ def mode(path: Path) -> int:
 
 def test_a_home_holds_everything(tmp_path: Path) -> None:
     paths = find_paths({"AGENTWATCH_HOME": str(tmp_path)})
-    files = [getattr(paths, name) for name in paths.__struct_fields__ if name != "socket_moved"]
+    files = [
+        getattr(paths, name)
+        for name in (each.name for each in fields(paths))
+        if name != "socket_moved"
+    ]
     assert all(path == tmp_path or tmp_path in path.parents for path in files)
 
 
