@@ -12,10 +12,11 @@ STATES = frozenset({ACTIVE, PAUSED, EXHAUSTED, KILLED, CLOSED})
 MODES = ("observe", "soft", "enforce")
 ANOMALY_ACTIONS = ("alert", "pause", "kill")
 
-#: what a session's id, a project's and a team's name may be; RULE says it to people
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
-RULE = "1 to 128 of the ASCII characters A-Z a-z 0-9 . _ : - (a letter or digit first)"
-SESSION_ID = NAME
+#: what a session's id, and what a project's or team's name may be; the rules say it to people
+SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+ID_RULE = "1 to 128 of the ASCII characters A-Z a-z 0-9 . _ : - (a letter or digit first)"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ -]{0,127}", re.ASCII)
+RULE = "1 to 128 of the ASCII characters A-Z a-z 0-9 . _ : / - and blank (a letter or digit first)"
 
 #: how many of a session's last prompt sizes are kept
 PROMPT_WINDOW = 5

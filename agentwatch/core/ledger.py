@@ -373,7 +373,7 @@ def _check_names(
     on_anomaly: str | None,
 ) -> None:
     if not acc.SESSION_ID.fullmatch(session_id):
-        raise UsageError(f"a session id is {acc.RULE}")
+        raise UsageError(f"a session id is {acc.ID_RULE}")
     if mode is not None and mode not in acc.MODES:
         raise UsageError("mode is one of: enforce, soft, observe")
     if on_anomaly is not None and on_anomaly not in acc.ANOMALY_ACTIONS:

@@ -95,10 +95,11 @@ def _name(value: str | None, argument: str) -> str | None:
     """Ids and names go into headers and paths: what can't be one is refused before a call is."""
     if not value:
         return None
-    from agentwatch.core.accounts import NAME, RULE
+    from agentwatch.core.accounts import ID_RULE, NAME, RULE, SESSION_ID
 
-    if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise UsageError(f"{argument} is {RULE}")
+    form, rule = (SESSION_ID, ID_RULE) if argument.endswith("session_id") else (NAME, RULE)
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise UsageError(f"{argument} is {rule}")
     return value
 
 

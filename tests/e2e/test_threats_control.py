@@ -103,11 +103,11 @@ def test_states_go_as_they_say_and_a_killed_session_stays_killed(daemon: Daemon)
 
 
 def test_a_budget_above_the_session_is_set_and_shown(daemon: Daemon) -> None:
-    told = daemon.call("PUT", "/v1/budgets/project:web-shop", {"monthly_usd": 500})
-    assert (told["name"], told["monthly_usd"]) == ("project:web-shop", 500)
-    assert "project:web-shop" in [row["name"] for row in daemon.get("/v1/budgets")["budgets"]]
+    told = daemon.call("PUT", "/v1/budgets/project:web%20shop", {"monthly_usd": 500})
+    assert (told["name"], told["monthly_usd"]) == ("project:web shop", 500)
+    assert "project:web shop" in [row["name"] for row in daemon.get("/v1/budgets")["budgets"]]
     assert (
-        daemon.call("PUT", "/v1/budgets/project:web-shop", {"monthly_usd": None})["monthly_usd"]
+        daemon.call("PUT", "/v1/budgets/project:web%20shop", {"monthly_usd": None})["monthly_usd"]
         is None
     )
 

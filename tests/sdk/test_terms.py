@@ -69,7 +69,7 @@ def test_the_usual_ingest_url_names_no_daemon_of_its_own() -> None:
         {"agentwatch_api_key": "awk_\n"},
         {"agentwatch_session_id": "k\u00e4se"},
         {"agentwatch_session_id": "-a"},
-        {"agentwatch_project": "my proj/x"},
+        {"agentwatch_project": "-x"},
         {"agentwatch_team": "\u00e9"},
         {"agentwatch_team": 7},
     ],
