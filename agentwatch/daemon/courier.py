@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from agentwatch.core.alert import INFO, Alert
 from agentwatch.daemon.events import Events, Follower
 from agentwatch.errors import AgentWatchError, AlertsUnavailable
-from agentwatch.store.alerts import AlertStore, Delivery
+from agentwatch.store.alerts import AlertStore, Delivery, new_alert_id
 from agentwatch.webhooks import MOST_TRIES, wait_before
 
 logger = logging.getLogger(__name__)
@@ -78,21 +77,15 @@ class Courier:
         """Send an alert through every channel at once; how each took it."""
         at = self._now()
         alert = Alert(
-            id=f"al{int(at * 1000):012x}{secrets.token_hex(5)}",
+            id=new_alert_id(at),
             at=at,
             session_id="test",
             kind="test",
             severity=INFO,
             message="This is a test of AgentWatch's alerts: nothing is wrong.",
         )
-        return list(await asyncio.gather(*map(self._tested, self._channels.values(), [alert] * 99)))
-
-    async def _tested(self, channel: Channel, alert: Alert) -> dict[str, Any]:
-        try:
-            await channel.deliver(alert, int(alert.at))
-        except Undelivered as error:
-            return {"channel": channel.name, "delivered": False, "why": str(error)}
-        return {"channel": channel.name, "delivered": True, "why": ""}
+        tries = (_tested(channel, alert) for channel in self._channels.values())
+        return list(await asyncio.gather(*tries))
 
     async def _carry(self) -> None:
         while due := await self._alerts.due(self._now(), AT_ONCE):
@@ -131,3 +124,12 @@ class Courier:
             return
         wait_s = wait_before(tries, random.random())  # noqa: S311 - spreads, and hides nothing
         self._alerts.failed(due.alert.id, due.channel, self._now() + wait_s, str(error))
+
+
+async def _tested(channel: Channel, alert: Alert) -> dict[str, Any]:
+    """How a channel took it."""
+    try:
+        await channel.deliver(alert, int(alert.at))
+    except Undelivered as error:
+        return {"channel": channel.name, "delivered": False, "why": str(error)}
+    return {"channel": channel.name, "delivered": True, "why": ""}

@@ -11,12 +11,16 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from agentwatch.core.alert import WARNING, Alert
+from agentwatch.core.alert import KILL, PAUSE, WARNING, Alert
 from agentwatch.daemon.courier import Undelivered
 from agentwatch.errors import SettingsError
 
 #: for all addresses together
 DELIVERY_TIMEOUT_S = 30.0
+
+
+#: what was done about it, in words
+_DONE = {PAUSE: " (paused)", KILL: " (killed)"}
 
 
 class Notify:
@@ -32,7 +36,7 @@ class Notify:
         """Send a title and one line. Raises Undelivered where one address did not take it."""
         kind = "warning" if alert.severity == WARNING else "info"
         title = f"AgentWatch: {alert.kind} in {alert.session_id}"
-        done = f" ({alert.action}ed)".replace("eed", "ed") if alert.action != "alert" else ""
+        done = _DONE.get(alert.action, "")
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
                 taken = await asyncio.to_thread(

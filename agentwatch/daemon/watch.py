@@ -9,7 +9,6 @@ never a call.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -37,7 +36,7 @@ from agentwatch.daemon.events import Events
 from agentwatch.daemon.flight import Over
 from agentwatch.errors import AlertsUnavailable, LedgerError
 from agentwatch.sections import AnomaliesSettings
-from agentwatch.store.alerts import AlertStore
+from agentwatch.store.alerts import AlertStore, new_alert_id
 from agentwatch.store.store import Store
 from agentwatch.wire.dialect import Ask
 
@@ -252,7 +251,7 @@ class Watch:
     def _alert(self, session: Session, finding: Finding, action: str) -> Alert:
         at = self._store.now()
         return Alert(
-            id=f"al{int(at * 1000):012x}{secrets.token_hex(5)}",
+            id=new_alert_id(at),
             at=at,
             session_id=session.name,
             kind=finding.kind,

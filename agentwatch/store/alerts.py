@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import secrets
 import sqlite3
 import threading
 from collections import deque
@@ -69,6 +70,11 @@ PRAGMA user_version = 1;
 COMMIT;
 """
 _FIELDS = "id, at, session_id, kind, severity, message, evidence, action, ended_at, acked_at"
+
+
+def new_alert_id(at: float) -> str:
+    """An id that no other alert has: time for the order, random for uniqueness."""
+    return f"al{int(at * 1000):012x}{secrets.token_hex(5)}"
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
