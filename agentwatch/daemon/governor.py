@@ -230,13 +230,16 @@ class Governor:
                 raise Refusal(f"session_{error.state}", self._barred(whose, error.state)) from None
             return verdict if isinstance(verdict, Waits) else (verdict, written)
 
+        def hopeless() -> bool:
+            _, state = self.store.ledger.state_at(session, self.store.now())
+            if self._stopping or state in (acc.KILLED, acc.CLOSED):
+                return True
+            return is_hopeless(quoted, self.store.ledger.purses(session, charged), self._policy)
+
         charged = acc.charged_accounts(session, self.store.now())
         self._check_journal(session)
         verdict, written = await self._turnstile.pass_through(
-            charged,
-            attempt,
-            self._settings.enforcement.hold_wait_s,
-            lambda: is_hopeless(quoted, self.store.ledger.purses(session, charged), self._policy),
+            charged, attempt, self._settings.enforcement.hold_wait_s, hopeless
         )
         if isinstance(verdict, Refused):
             self.store.touch(session)
@@ -357,19 +360,16 @@ class Governor:
 
     def _heard(self, entry: e.AnyEntry) -> None:
         """An entry was applied: wake who waits for its money, end what it forbids, tell."""
+        self._turnstile.hear(entry, self.store.ledger)
         if isinstance(entry, (e.Settled, e.Voided)):
-            ended = self.store.ledger.ended[entry.hold]
-            self._turnstile.wake(ended.accounts)
-            session_id = ended.session
+            session_id = self.store.ledger.ended[entry.hold].session
         elif isinstance(entry, e.StateSet):
-            self._turnstile.wake_all(acc.session_account(entry.session))
             if entry.state == acc.KILLED:
                 self.end_calls("killed", entry.session)
             session_id = entry.session
         elif isinstance(entry, e.CeilingSet):
-            account = self.store.ledger.touched(entry)[0]
-            self._turnstile.wake_all(account.id)
-            session_id = account.name if isinstance(account, Session) else ""
+            kind, _, name = entry.account.partition(":")
+            session_id = name if kind == "session" else ""
         else:
             return
         event = event_of(entry, session_id)

@@ -1,4 +1,4 @@
-"""Lines before accounts: first come, first served; nobody is forgotten, nobody waits for ever."""
+"""Calls that wait: each is woken, served in its turn, and no wait is for ever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from workbench import until
 
+from agentwatch.core import entries as e
 from agentwatch.core.admission import Waits
+from agentwatch.core.fold import Balances
 from agentwatch.daemon.turnstile import Turnstile
 
 
@@ -45,7 +47,12 @@ class Purse:
     def give(self, amount: int, *accounts: str) -> None:
         for account in accounts:
             self.free[account] += amount
-        self.turnstile.wake(accounts)
+        self.hear(
+            e.Adjusted(at=0, hold="h", session="s", accounts=accounts, nanos=0, evidence="bill")
+        )
+
+    def hear(self, entry: e.AnyEntry) -> None:
+        self.turnstile.hear(entry, Balances())
 
 
 async def standing(purse: Purse, count: int) -> None:
@@ -90,19 +97,6 @@ async def test_small_calls_starve_a_big_one() -> None:
     assert purse.served == ["big", *(f"small {number}" for number in range(5))]
 
 
-async def test_a_call_waits_for_its_session_though_its_team_has_nothing_left() -> None:
-    """What others spend of the team's wakes it too: it waits in its session's line."""
-    purse = Purse(session=0, team=10)
-    waiting = purse.ask("one", 5, "session", "team", wait_s=30.0)
-    await standing(purse, 1)
-    tries = purse.tries
-    purse.give(-10, "team")
-    await until(lambda: purse.tries > tries)
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    assert purse.turnstile._reached == {}
-
-
 async def test_money_that_comes_at_once_serves_only_the_first() -> None:
     """Whoever is served lets the next in line try."""
     purse = Purse(a=0)
@@ -140,18 +134,6 @@ async def test_the_last_try_finds_money_that_nobody_told_of() -> None:
     assert await asked == "late"
 
 
-async def test_who_waits_in_one_line_is_woken_by_news_of_another_account() -> None:
-    purse = Purse(session=5, project=0)
-    asked = purse.ask("one", 5, "session", "project")
-    await standing(purse, 1)
-    tries = purse.tries
-    purse.turnstile.wake_all("session")
-    await until(lambda: purse.tries > tries)
-    purse.free["project"] = 5
-    purse.turnstile.wake_all("session")
-    assert await asked == "one"
-
-
 async def test_who_moves_to_another_line_lets_the_next_in_the_old_one_try() -> None:
     purse = Purse(a=0, b=0)
     both = purse.ask("both", 2, "a", "b")
@@ -165,14 +147,6 @@ async def test_who_moves_to_another_line_lets_the_next_in_the_old_one_try() -> N
     assert purse.served == ["only", "both"]
 
 
-async def test_a_line_of_one_session_holds_up_another() -> None:
-    purse = Purse(mine=0, yours=5, project=5)
-    mine = purse.ask("mine", 1, "mine", "project")
-    await standing(purse, 1)
-    assert await purse.ask("yours", 1, "yours", "project") == "yours"
-    mine.cancel()
-
-
 async def test_what_an_attempt_raises_leaves_somebody_in_line() -> None:
     purse = Purse(a=0)
     killed = False
@@ -180,12 +154,12 @@ async def test_what_an_attempt_raises_leaves_somebody_in_line() -> None:
     def attempt(may_wait: bool) -> str | Waits:
         if killed:
             raise ValueError("killed")
-        return Waits("a", 1)
+        return Waits("session:s", 1)
 
-    asked = asyncio.create_task(purse.turnstile.pass_through(("a",), attempt, 30.0))
+    asked = asyncio.create_task(purse.turnstile.pass_through(("session:s",), attempt, 30.0))
     await standing(purse, 1)
     killed = True
-    purse.turnstile.wake_all("a")
+    purse.hear(e.StateSet(at=0, session="s", state="killed"))
     with pytest.raises(ValueError, match="killed"):
         await asked
     assert len(purse.turnstile) == 0
