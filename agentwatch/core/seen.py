@@ -44,3 +44,8 @@ class Seen(Struct, kw_only=True):
     complete: bool = False
     output_floor: int = 0
     output_ceiling: int = 0
+
+    @classmethod
+    def of(cls, readings: Readings) -> Seen:
+        """A meter's readings, as they are now."""
+        return cls(**{name: getattr(readings, name) for name in cls.__struct_fields__})

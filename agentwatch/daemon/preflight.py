@@ -32,7 +32,7 @@ from agentwatch.daemon.quoting import ABSURD_TOKENS, Charge, charge, priced, quo
 from agentwatch.errors import BarredError, JournalUnavailable, Refusal, UnknownHold, UsageError
 from agentwatch.settings import Settings
 from agentwatch.store.store import Written, new_hold_id
-from agentwatch.wire.dialect import Ask, Dialect, Reported
+from agentwatch.wire.dialect import Ask, Dialect
 
 Answer = dict[str, Any]
 
@@ -152,11 +152,11 @@ class Preflight:
         return written
 
     async def end(self, hold_id: str, verb: str, body: Mapping[str, Any]) -> Answer:
-        """Settle a hold by the usage that is told (in full where none is), or void it. Repeating
-        either changes nothing. Raises UnknownHold, UsageError."""
+        """Settle a hold by the usage or the whole answer that is told (in full where neither is),
+        or void it. Repeating either changes nothing. Raises UnknownHold, UsageError."""
         if not hold_id.startswith(_PREFIX):
             raise UnknownHold(f"no hold {hold_id!r} that was asked for by POST /v1/holds")
-        check_fields(body, ("usage",) if verb == "settle" else ())
+        check_fields(body, ("usage", "answer") if verb == "settle" else ())
         hold = self._store.ledger.holds.get(hold_id)
         if verb == "void":
             outcome, written = self._store.void(hold_id, "given back by the caller")
@@ -164,12 +164,12 @@ class Preflight:
         elif hold is None:
             outcome, written = self._store.settle(hold_id, 0, "usage")
         else:
-            dialect = self._dialects[hold.provider]
-            outcome, written = self._settled(hold, reported(dialect, hold.model, body.get("usage")))
+            told = told_of(self._dialects[hold.provider], hold.model, body)
+            outcome, written = self._settled(hold, told)
         await written
         return self._ended(outcome)
 
-    def _settled(self, hold: Hold, told: Reported | None) -> tuple[Outcome, Written]:
+    def _settled(self, hold: Hold, told: Seen | None) -> tuple[Outcome, Written]:
         book = self._governor.book
         out = self._out[hold.id]
         found = told_charge(out.ask, out.quoted, hold.nanos, told, book)
@@ -234,24 +234,43 @@ def asked_of(body: Mapping[str, Any], known: Collection[str]) -> Ask:
     )
 
 
-def reported(dialect: Dialect, model: str, told: object) -> Reported | None:
-    """What the provider's own usage object says; None: nothing was told. Raises UsageError."""
-    if told is None:
+def told_of(dialect: Dialect, model: str, body: Mapping[str, Any]) -> Seen | None:
+    """What a caller tells of a call: the provider's `usage` object, or its whole `answer`, from
+    which the fees beside the usage are read as well; None: nothing. Raises UsageError."""
+    usage, answer = body.get("usage"), body.get("answer")
+    if usage is not None and answer is not None:
+        raise UsageError("usage stands in the answer: tell one of them")
+    if answer is not None:
+        return _checked(_answered(dialect, answer), f"answer must be a whole one of {dialect.name}")
+    if usage is not None:
+        return _checked(_reported(dialect, model, usage), f"usage must be {dialect.name}'s object")
+    return None
+
+
+def _answered(dialect: Dialect, answer: object) -> Seen | None:
+    meter = dialect.answered(msgspec.json.encode(answer))
+    return None if meter is None else Seen.of(meter)
+
+
+def _reported(dialect: Dialect, model: str, usage: object) -> Seen | None:
+    found = dialect.reported(msgspec.json.encode(usage), model)
+    if found is None:
         return None
-    found = dialect.reported(msgspec.json.encode(told), model)
-    if found is None or found.usage.input_tokens + found.usage.output_tokens > ABSURD_TOKENS:
-        raise UsageError(f"usage must be the object that {dialect.name} reported, in whole tokens")
-    return found
+    return Seen(usage=found.usage, service_tier=found.service_tier, complete=True)
 
 
-def told_charge(
-    ask: Ask, quoted: Quote, held: int, told: Reported | None, book: PriceBook
-) -> Charge:
+def _checked(seen: Seen | None, wanted: str) -> Seen:
+    usage = None if seen is None else seen.usage
+    if seen is None or usage is None or usage.input_tokens + usage.output_tokens > ABSURD_TOKENS:
+        raise UsageError(f"{wanted} as it reported it, with whole tokens in it")
+    return seen
+
+
+def told_charge(ask: Ask, quoted: Quote, held: int, told: Seen | None, book: PriceBook) -> Charge:
     """What such a call cost; the whole hold where that was not told, or has no price."""
     if told is None:
         return Charge(held, "estimate", ask.model, ask.input_bound, 0, "no usage was told")
-    seen = Seen(usage=told.usage, service_tier=told.service_tier, complete=True)
-    found = charge(ask, quoted, held, seen, book)
+    found = charge(ask, quoted, held, told, book)
     return found if found.basis == "usage" else replace(found, nanos=held)
 
 

@@ -25,7 +25,7 @@ from agentwatch.core.money import parse_usd
 from agentwatch.core.seen import Seen
 from agentwatch.daemon.elsewhere import Bill, Elsewhere
 from agentwatch.daemon.governor import Governor
-from agentwatch.daemon.preflight import asked_of, reported, told_charge
+from agentwatch.daemon.preflight import asked_of, told_charge, told_of
 from agentwatch.daemon.quoting import Charge, charge, priced, quote_for
 from agentwatch.errors import JournalUnavailable, Refusal, UsageError
 from agentwatch.settings import Settings
@@ -148,15 +148,17 @@ class Spooled:
         most = quoted.whole
         if most is None:
             most = quoted.worst(self._settings.enforcement.useful_output_tokens)
-        seen = kept.seen or {}
+        seen, book = kept.seen or {}, self._governor.book
         if seen.get("told") is not None:
-            told = reported(self._dialects[ask.provider], ask.model, seen["told"])
-            return told_charge(ask, quoted, most, told, self._governor.book)
+            told = told_of(self._dialects[ask.provider], ask.model, {"usage": seen["told"]})
+            return told_charge(ask, quoted, most, told, book)
         if not seen or "told" in seen:
             why = "nobody told how the call ended"
             return Charge(most, "estimate", ask.model, ask.input_bound, 0, why)
         readings = msgspec.convert(seen, Seen)
-        return charge(ask, quoted, most, readings, self._governor.book, max(0.0, kept.seconds))
+        if "wanted" in kept.ask:
+            return told_charge(ask, quoted, most, readings, book)
+        return charge(ask, quoted, most, readings, book, max(0.0, kept.seconds))
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
     with session.hold("openai", "gpt-4o", max_output_tokens=500) as hold:
         answer = my_gateway(...)
-        hold.settle(answer.usage)
+        hold.settle(answer)
 
 A hold of which nothing was told is settled in full: its call was, or may have been, sent.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,10 +58,11 @@ class Hold:
         self.iteration = int(told["iteration"])
         return self
 
-    def settle(self, usage: Any = None) -> None:
-        """The call is over, and used this: the object that the provider reported. None: it told
-        none, and the whole hold is charged."""
-        self._end("settle", {} if usage is None else {"usage": plain(usage)})
+    def settle(self, told: Any = None) -> None:
+        """The call is over, and told this: the provider's whole answer (with the fees that stand
+        beside its usage), or the usage out of it, as its SDK's objects or as JSON. None: it told
+        nothing, and the whole hold is charged. Raises AgentWatchError where it is neither."""
+        self._end("settle", told_of(told))
 
     def void(self) -> None:
         """Nothing was sent: give the money back."""
@@ -79,8 +81,17 @@ class Hold:
 
     def _keep(self, verb: str, body: dict[str, Any]) -> None:
         assert self._spool is not None
-        if verb == "settle":
-            self._spool.held_elsewhere(self._session, self._wanted._asdict(), body.get("usage"))
+        if verb != "settle":
+            return
+        seen: dict[str, Any] | None = {"told": body.get("usage")}
+        if "answer" in body:
+            from agentwatch.sdk.straight import seen_in
+
+            # what was said is nothing for a file
+            seen = seen_in(self._wanted.provider, body["answer"])
+        if seen is None:
+            raise UsageError(f"no usage of {self._wanted.provider} is in this answer")
+        self._spool.held_elsewhere(self._session, self._wanted._asdict(), seen)
 
     def _asked(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         session = self._session
@@ -120,9 +131,9 @@ class AsyncHold:
         await asyncio.to_thread(self._hold.__enter__)
         return self
 
-    async def settle(self, usage: Any = None) -> None:
+    async def settle(self, told: Any = None) -> None:
         """See Hold.settle."""
-        await asyncio.to_thread(self._hold.settle, usage)
+        await asyncio.to_thread(self._hold.settle, told)
 
     async def void(self) -> None:
         """See Hold.void."""
@@ -137,17 +148,45 @@ class AsyncHold:
         await asyncio.to_thread(self._hold.__exit__, kind, error, trace)
 
 
-def plain(usage: Any) -> Any:
-    """A provider's usage object as the JSON that it came as."""
-    if callable(dump := getattr(usage, "model_dump", None)):
+#: where an answer has its usage
+_USAGE_IN = ("usage", "usageMetadata", "usage_metadata", "x_groq")
+#: text of an answer that says nothing of its cost (what was said, a picture) goes nowhere
+_LONGEST_TEXT = 1024
+
+
+def told_of(told: Any) -> dict[str, Any]:
+    """What the daemon is told of a call: its whole answer, its usage, or nothing."""
+    if told is None:
+        return {}
+    said = plain(told)
+    if isinstance(said, dict) and any(name in said for name in _USAGE_IN):
+        return {"answer": _short(said)}
+    return {"usage": said}
+
+
+def plain(told: Any) -> Any:
+    """A provider's object as the JSON that it came as. Raises UsageError."""
+    if isinstance(told, (str, bytes)):
+        try:
+            return json.loads(told)
+        except ValueError:
+            raise UsageError("what a call told is an object, or its JSON") from None
+    if callable(dump := getattr(told, "model_dump", None)):
         # by the names of the wire, which google's objects have others for
-        return dump(mode="json", by_alias=True, exclude_none=True)
+        return dump(mode="json", by_alias=True, exclude_none=True, warnings=False)
     for name in ("to_dict", "_asdict"):
-        made = getattr(usage, name, None)
+        made = getattr(told, name, None)
         if callable(made):
-            told = made()
-            return {key: value for key, value in told.items() if value is not None}
-    return usage
+            return {key: value for key, value in made().items() if value is not None}
+    return told
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:_LONGEST_TEXT]
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
+    return [_short(each) for each in value] if isinstance(value, list) else value
 
 
 def _refused(status: int, body: dict[str, Any], session_id: str) -> AgentWatchError:

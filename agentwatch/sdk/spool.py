@@ -55,10 +55,12 @@ class Spool:
         entry.write()
         return entry
 
-    def held_elsewhere(self, session: Session, wanted: Mapping[str, Any], usage: Any) -> None:
-        """A call that the caller made itself is over, and used this; None: it told none."""
+    def held_elsewhere(
+        self, session: Session, wanted: Mapping[str, Any], seen: Mapping[str, Any]
+    ) -> None:
+        """A call that the caller made itself is over, and this was seen of it."""
         entry = self.begin(session, {"wanted": dict(wanted)})
-        entry.end({"told": usage})
+        entry.end(seen)
 
 
 class Entry:

@@ -115,17 +115,20 @@ class Tap:
         return rest
 
 
+def seen_in(provider: str, answer: object) -> dict[str, Any] | None:
+    """What a whole answer (JSON) tells of its cost, and nothing of what it says; None where it
+    tells nothing. One of a provider that only the daemon knows is read as OpenAI's."""
+    import msgspec
+
+    dialect = _dialect(provider if provider in _WIRES else "openai")
+    meter = dialect.answered(msgspec.json.encode(answer))
+    return None if meter is None or meter.usage is None else _seen(meter)
+
+
 def _seen(meter: Meter) -> dict[str, Any]:
     import msgspec
 
-    told: dict[str, Any] = msgspec.to_builtins(
-        {name: getattr(meter, name) for name in meter_fields()}
-    )
-    return told
-
-
-def meter_fields() -> tuple[str, ...]:
-    """What is read off a meter, by the names of the protocol."""
     from agentwatch.core.seen import Seen
 
-    return Seen.__struct_fields__
+    told: dict[str, Any] = msgspec.to_builtins(Seen.of(meter))
+    return told

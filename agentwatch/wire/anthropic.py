@@ -51,6 +51,8 @@ class Anthropic:
     """The dialect of Anthropic."""
 
     name = "anthropic"
+    #: the meter of a message in one piece
+    whole = MessageBody
 
     def __init__(self) -> None:
         self._compatible = _Compatible()
@@ -90,6 +92,18 @@ class Anthropic:
         if found is None:
             return None
         return Reported(found, tier if isinstance(tier, str) else None)
+
+    def answered(self, answer: bytes) -> Meter | None:
+        """A whole answer as a caller hands it on."""
+        fields = read_json(answer)
+        if not isinstance(fields, dict):
+            return None
+        if "object" in fields:
+            return self._compatible.answered(answer)
+        meter = self.whole(True)
+        meter.feed(answer)
+        meter.close()
+        return meter
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
         """Status and body of a refusal. 402 and 403 are asked again on by no client of this

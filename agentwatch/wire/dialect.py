@@ -170,6 +170,11 @@ class Dialect(Protocol):
         whoever called it. None where it is none, or can't be believed."""
         ...
 
+    def answered(self, answer: bytes) -> Meter | None:
+        """A meter that has read a whole answer (JSON) of any of its paths, handed on by whoever
+        called; what the request would have told is taken at its dearest. None where it is none."""
+        ...
+
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
         """Status and JSON body of a refusal in this provider's own error shape."""
         ...

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 import msgspec
 
 from agentwatch.errors import Refusal
-from agentwatch.wire.dialect import Ask, Dialect, Reported, Request
-from agentwatch.wire.gemini_answer import plain_tier
+from agentwatch.wire.dialect import Ask, Dialect, Meter, Reported, Request
+from agentwatch.wire.gemini_answer import GeminiBody, GeminiEmbeddings, plain_tier
 from agentwatch.wire.gemini_compat import GeminiCompat
 from agentwatch.wire.gemini_names import camel_keys
 from agentwatch.wire.gemini_request import ARRAY, read_embedding, read_free, read_generation
@@ -109,6 +109,24 @@ class Gemini:
         if found is None:
             return None
         return Reported(found, plain_tier(tier) if isinstance(tier, str) else None)
+
+    def answered(self, answer: bytes) -> Meter | None:
+        """A whole answer as a caller hands it on, in either spelling; its SDK keeps the headers,
+        of which one tells the tier."""
+        fields = camel_keys(read_json(answer))
+        if not isinstance(fields, dict):
+            return None
+        if "object" in fields:
+            return self._compat.answered(answer)
+        embeds = "embeddings" in fields or "embedding" in fields
+        meter = (GeminiEmbeddings if embeds else GeminiBody)(Expected(not embeds, searches=True))
+        came = fields.get("sdkHttpResponse")
+        headers = came.get("headers") if isinstance(came, dict) else None
+        if isinstance(headers, dict):
+            meter.head({str(name).lower(): str(value) for name, value in headers.items()})
+        meter.feed(msgspec.json.encode(fields))
+        meter.close()
+        return meter
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
         """Status and body of a refusal; 403 where nothing else is said."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from agentwatch.core.usage import Usage
 from agentwatch.errors import Refusal
 from agentwatch.wire.dialect import Ask, Dialect, Meter, Reported, Request
-from agentwatch.wire.json_object import read_object
+from agentwatch.wire.json_object import read_json, read_object
 from agentwatch.wire.multipart import read_form
 from agentwatch.wire.openai_audio import read_speech, read_transcription
 from agentwatch.wire.openai_chat import ChatBody, ChatStream, EmbeddingsBody, FreeBody
@@ -32,6 +32,7 @@ from agentwatch.wire.openai_request import (
 )
 from agentwatch.wire.openai_responses import ResponsesBody, ResponsesStream
 from agentwatch.wire.openai_usage import any_usage
+from agentwatch.wire.openai_whole import meter_of, with_fees
 
 _APIS = {
     "/chat/completions": CHAT,
@@ -152,6 +153,18 @@ class OpenAI:
     def usage_in(self, told: bytes, model: str) -> Usage | None:
         """The usage as this provider means it."""
         return any_usage(told)
+
+    def answered(self, answer: bytes) -> Meter | None:
+        """A whole answer as a caller hands it on."""
+        told = read_json(answer)
+        meter = meter_of(told, self.meter) if isinstance(told, dict) else None
+        if meter is None:
+            return None
+        meter.feed(answer)
+        meter.close()
+        if meter.usage is not None:
+            meter.usage = with_fees(meter.usage, told)
+        return meter
 
     def refusal(self, reason: str, message: str, status: int | None = None) -> tuple[int, bytes]:
         """Status and body of a refusal. 400 where nothing else is said: it is the one status

@@ -84,6 +84,13 @@ class XAI(OpenAI):
             return _stated(read_message_usage(fields, model, True), fields)
         return _stated(_chat_usage(told), fields)
 
+    def answered(self, answer: bytes) -> Meter | None:
+        """A whole answer as a caller hands it on, of whichever of its three wires."""
+        found = read_json(answer)
+        if isinstance(found, dict) and found.get("type") == "message":
+            return self._messages.answered(answer)
+        return super().answered(answer)
+
     def meter(self, answering: Answering) -> Meter:
         """A meter for one answer."""
         if answering.api == CHAT.name:
@@ -93,10 +100,21 @@ class XAI(OpenAI):
         return super().meter(answering)
 
 
+class _MessageStream(MessageStream):
+    def _usage(self) -> Usage | None:
+        return _stated(super()._usage(), self._told)
+
+
+class _MessageBody(MessageBody):
+    def _usage(self) -> Usage | None:
+        return _stated(super()._usage(), self._told)
+
+
 class _Messages(Anthropic):
     """xAI's messages, which are Anthropic's, errors included."""
 
     name = XAI.name
+    whole = _MessageBody
 
     def at(self, path: str) -> Dialect:
         """One path."""
@@ -171,16 +189,6 @@ class XAIResponsesBody(ResponsesBody):
 
     def _usage(self, response: Any) -> Usage | None:
         return _stated(super()._usage(response), read_json(response.usage))
-
-
-class _MessageStream(MessageStream):
-    def _usage(self) -> Usage | None:
-        return _stated(super()._usage(), self._told)
-
-
-class _MessageBody(MessageBody):
-    def _usage(self) -> Usage | None:
-        return _stated(super()._usage(), self._told)
 
 
 def _message_meter(request: MessageRequest, streamed: bool) -> Meter:

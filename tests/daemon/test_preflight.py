@@ -8,17 +8,17 @@ from typing import Any, cast
 import pytest
 
 from agentwatch.core.price_book import Band, Catalogue, ModelPrice, PriceBook, Rates
+from agentwatch.core.seen import Seen
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.main import dialects
-from agentwatch.daemon.preflight import Preflight, reported
+from agentwatch.daemon.preflight import Preflight, told_of
 from agentwatch.daemon.watch import Watch
 from agentwatch.errors import Refusal, UnknownHold, UsageError
 from agentwatch.settings import AnomaliesSettings, load_settings
 from agentwatch.store.alerts import AlertStore
 from agentwatch.store.memory import MemoryJournal
 from agentwatch.store.store import Store
-from agentwatch.wire.dialect import Reported
 
 PRICE = ModelPrice(
     provider="openai",
@@ -149,7 +149,7 @@ NO_USAGE: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("provider", "told"), NO_USAGE)
 def test_what_is_no_usage_of_a_provider_s_is_told(provider: str, told: Any) -> None:
     with pytest.raises(UsageError, match=provider):
-        reported(dialects()[provider], "m", told)
+        told_of(dialects()[provider], "m", {"usage": told})
 
 
 def test_each_wire_reads_its_own_spellings() -> None:
@@ -160,9 +160,9 @@ def test_each_wire_reads_its_own_spellings() -> None:
     chat = {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10}
     spoken = dialects({"deepseek": "openai", "mine": "mistral"})
 
-    def read(provider: str, told: Any) -> Reported:
-        found = reported(spoken[provider], "m", told)
-        assert found is not None
+    def read(provider: str, told: Any) -> Any:
+        found = told_of(spoken[provider], "m", {"usage": told})
+        assert isinstance(found, Seen)
         return found
 
     assert read("anthropic", {**message, "service_tier": "priority"}).service_tier == "priority"
@@ -174,3 +174,59 @@ def test_each_wire_reads_its_own_spellings() -> None:
     assert read("deepseek", own).usage.cached_input_tokens == 4
     for provider in spoken:
         assert read(provider, chat).usage.input_tokens == 8
+
+
+CHAT = {"object": "chat.completion", "model": "m-2", "usage": {"prompt_tokens": 8}}
+MESSAGE = {
+    "type": "message",
+    "usage": {
+        "input_tokens": 8,
+        "output_tokens": 2,
+        "server_tool_use": {"web_search_requests": 3},
+    },
+}
+SEARCHED = {"web_search_queries": ["one"]}
+GENERATED = {
+    "candidates": [{"finish_reason": "STOP", "grounding_metadata": SEARCHED}],
+    "usage_metadata": {"prompt_token_count": 8, "candidates_token_count": 2},
+    "sdk_http_response": {"headers": {"X-Gemini-Service-Tier": "PRIORITY"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "answer", "pieces"),
+    [
+        ("anthropic", MESSAGE, {"web_search": 3}),
+        ("xai", MESSAGE, {"web_search": 3}),
+        ("gemini", GENERATED, {"web_search": 1}),
+    ],
+)
+def test_a_whole_answer_tells_its_fees(provider: str, answer: Any, pieces: Any) -> None:
+    seen = told_of(dialects()[provider], "m", {"answer": answer})
+    assert seen is not None and seen.usage is not None and seen.complete
+    assert seen.usage.pieces == pieces
+    assert seen.usage.input_tokens == 8
+
+
+def test_a_whole_answer_names_its_model_and_tier() -> None:
+    chat = {**CHAT, "usage": {"prompt_tokens": 8, "completion_tokens": 2}, "service_tier": "flex"}
+    seen = told_of(dialects()["openai"], "m", {"answer": chat})
+    assert seen is not None and (seen.model, seen.service_tier) == ("m-2", "flex")
+    # another's answer on the path where it speaks OpenAI's wire
+    for provider in ("anthropic", "gemini", "groq", "xai"):
+        seen = told_of(dialects()[provider], "m", {"answer": chat})
+        assert seen is not None and seen.model == "m-2"
+    seen = told_of(dialects()["gemini"], "m", {"answer": GENERATED})
+    assert seen is not None and seen.service_tier == "priority"
+
+
+@pytest.mark.parametrize("told", [CHAT, {}, [], "x", {"object": "list"}, {"usage": {}}])
+def test_what_is_no_whole_answer_is_told(told: Any) -> None:
+    for provider, dialect in dialects().items():
+        with pytest.raises(UsageError, match=provider):
+            told_of(dialect, "m", {"answer": told})
+
+
+def test_an_answer_and_its_usage_are_told_both() -> None:
+    with pytest.raises(UsageError, match="one of them"):
+        told_of(dialects()["openai"], "m", {"usage": {}, "answer": {}})

@@ -133,6 +133,92 @@ def test_the_provider_s_own_usage_is_settled_at_what_it_billed(
     assert shown["estimated"] == 0
 
 
+SEARCHED = "web_search=2"
+
+
+def _response_that_searched(client: Any) -> Any:
+    asked = {"model": "gpt-4o-mini", "input": f"hello [[standin: {SEARCHED}]]"}
+    return client.responses.create(**asked, tools=[{"type": "web_search"}], max_tool_calls=5)
+
+
+def _message_that_searched(client: Any) -> Any:
+    tools = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]
+    said = chat(SEARCHED, model="claude-haiku-4-5", max_tokens=100)
+    return client.messages.create(**said, tools=tools)
+
+
+def _chat_that_searched(client: Any) -> Any:
+    tools = {"tools": {"enabled_tools": ["web_search"]}}
+    said = chat(SEARCHED, model="groq/compound")
+    return client.chat.completions.create(**said, compound_custom=tools)
+
+
+def _generated_that_searched(client: Any) -> Any:
+    return client.models.generate_content(
+        model="gemini-2.5-flash",
+        contents=f"hello [[standin: {SEARCHED}]]",
+        config={"tools": [{"google_search": {}}]},
+    )
+
+
+def _as_json(client: Any) -> Any:
+    return _response_that_searched(client).model_dump_json()
+
+
+def _last_chunk(client: Any) -> Any:
+    said = chat(model="gpt-4o-mini", stream=True, stream_options={"include_usage": True})
+    *_, last = client.chat.completions.create(**said)
+    return last
+
+
+WHOLE = [
+    ("openai", "gpt-4o-mini", _response_that_searched),
+    ("openai", "gpt-4o-mini", _as_json),
+    ("openai", "gpt-4o-mini", _last_chunk),
+    ("groq", "groq/compound", _chat_that_searched),
+    ("anthropic", "claude-haiku-4-5", _message_that_searched),
+    ("gemini", "gemini-2.5-flash", _generated_that_searched),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "ask"), WHOLE)
+def test_a_whole_answer_is_settled_with_its_fees(
+    beside: Daemon, standin: StandinProcess, provider: str, model: str, ask: Any
+) -> None:
+    session = agentwatch.session(10.0)
+    client = _plain(provider, standin)
+    with session.hold(provider, model, input_tokens=5000, max_output_tokens=9000) as hold:
+        hold.settle(ask(client))
+    client.close()
+    shown = beside.get(f"/v1/sessions/{session.id}")
+    assert nanos(shown["settled_usd"]) == standin.bill()["billed_nanos"] > 0
+    assert shown["estimated"] == 0
+
+
+def test_with_the_daemon_away_its_fees_are_kept_and_nothing_that_was_said(
+    start_daemon: Any, standin: StandinProcess, program: Any
+) -> None:
+    daemon = start_daemon()
+    daemon.down()
+    program.setenv("AGENTWATCH_HOME", str(daemon.home))
+    billed = {}
+    for provider, model, ask in WHOLE:
+        standin.reset()
+        client, session = _plain(provider, standin), agentwatch.session(10.0)
+        with session.hold(provider, model, input_tokens=5000, max_output_tokens=9000) as hold:
+            hold.settle(ask(client))
+        client.close()
+        billed[session.id] = standin.bill()["billed_nanos"]
+    kept = "".join(path.read_text() for path in (daemon.home / "spool").iterdir())
+    assert "content" not in kept and "message" not in kept
+    daemon.up()
+    wait_until(lambda: not list((daemon.home / "spool").iterdir()))
+    settled = {
+        session: nanos(daemon.get(f"/v1/sessions/{session}")["settled_usd"]) for session in billed
+    }
+    assert settled == billed
+
+
 def _plain(provider: str, standin: StandinProcess) -> Any:
     base, key = standin.of(provider) + ("/v1" if provider == "xai" else ""), standin.key
     if provider == "gemini":
