@@ -12,9 +12,9 @@ from typing import Any
 
 from aiohttp import web
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentwatch.core.accounts import Session
-from agentwatch.core.call_record import CallRecord
 from agentwatch.core.money import to_usd
 from agentwatch.core.price_book import ModelPrice, PriceBook
 from agentwatch.core.prices import Unpriced, cost
@@ -22,9 +22,10 @@ from agentwatch.core.usage import Usage
 from agentwatch.daemon.fields import count, seconds, text
 from agentwatch.daemon.flight import Over
 from agentwatch.daemon.governor import Governor
-from agentwatch.daemon.quoting import ABSURD_TOKENS
+from agentwatch.daemon.quoting import ABSURD_TOKENS, Charge
 from agentwatch.daemon.routes import Asked, Route, json_answer, row
 from agentwatch.daemon.shapes import SCHEMA_VERSION
+from agentwatch.daemon.trace import Trace
 from agentwatch.errors import UsageError
 from agentwatch.store.store import Store, Written, new_hold_id
 from agentwatch.upstreams import PROVIDERS
@@ -35,19 +36,26 @@ UNNAMED = "elsewhere"
 #: ids of the calls that are charged here, beside "h" of the proxy's and "p" of asked holds
 _PREFIX = "i"
 _MOST_TAGS = 32
+#: why a call that has no price is charged nothing
+UNPRICED = "unpriced"
 
 
 class Bill(Struct, frozen=True, kw_only=True):
-    """What a call that was made elsewhere comes to. Nanos, tokens."""
+    """What a call that was made elsewhere comes to, and what was told of it. Nanos, tokens."""
 
-    provider: str
-    model: str
-    nanos: int
-    basis: str
-    input_tokens: int = 0
-    output_tokens: int = 0
-    #: why the amount is not what the provider's report says, if it is not
-    reason: str = ""
+    #: what was asked for; of a record that is told, as far as it says
+    ask: Ask
+    charge: Charge
+    usage: Usage | None = None
+    #: when it began, since 1970 (None: just now), and how long it took, in seconds
+    at: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def counted(self) -> int | None:
+        """Its input as somebody counted it; None: there is only a bound."""
+        told = self.charge.basis == "usage" or self.charge.reason == UNPRICED
+        return (self.charge.input_tokens or None) if told else None
 
 
 class Elsewhere:
@@ -67,17 +75,18 @@ class Elsewhere:
         usage, model = _usage(body), text(body, "model")
         if not model:
             raise UsageError("model is missing")
+        latency_s = _latency_s(body)
         _check_rest(body)
         session = self._session(body)
         if session.proxied:
             told = {"charged_usd": 0.0, "reason": "its calls come through the daemon"}
             return json_answer(202, {"schema_version": SCHEMA_VERSION, "accepted": True, **told})
-        bill = bill_of(self._governor.book, model, usage)
-        written = self.charge(session, bill, _PREFIX + new_hold_id()[1:])
+        bill = bill_of(self._governor.book, model, usage, latency_s)
+        risks = body.get("identified_risks") or []
+        written = self.charge(session, bill, _PREFIX + new_hold_id()[1:], risks=risks)
         if written is not None:
-            self._record(session, bill, body.get("identified_risks") or [])
             await written
-        told = {"charged_usd": to_usd(bill.nanos), "reason": bill.reason or None}
+        told = {"charged_usd": to_usd(bill.charge.nanos), "reason": bill.charge.reason or None}
         return json_answer(202, {"schema_version": SCHEMA_VERSION, "accepted": True, **told})
 
     def _session(self, body: Mapping[str, Any]) -> Session:
@@ -89,88 +98,76 @@ class Elsewhere:
         return self._store.open_session(name, **terms)[0]
 
     def charge(
-        self, session: Session, bill: Bill, call_id: str, cause: str | None = None
+        self,
+        session: Session,
+        bill: Bill,
+        call_id: str,
+        cause: str | None = None,
+        risks: list[str] | None = None,
     ) -> Written | None:
         """Charge one call, once: None where it has been before. `cause`: why no hold was made,
-        where the SDK let it pass."""
+        where the SDK let it pass. `risks`: what was found in it; None: nobody looked."""
+        cost = bill.charge
+        reason = cost.reason or cause or ""
         written = self._store.charge(
             session.name,
-            bill.nanos,
-            bill.basis,
+            cost.nanos,
+            cost.basis,
             hold_id=call_id,
-            provider=bill.provider,
-            model=bill.model,
-            input_tokens=bill.input_tokens,
-            output_tokens=bill.output_tokens,
+            provider=bill.ask.provider,
+            model=cost.model,
+            input_tokens=cost.input_tokens,
+            output_tokens=cost.output_tokens,
             price_version=self._governor.book.version,
-            reason=bill.reason or cause or "",
+            reason=reason,
         )
         if written is not None:
-            for each in filter(None, (cause, "unpriced" if bill.reason == _UNPRICED else None)):
+            for each in filter(None, (cause, UNPRICED if cost.reason == UNPRICED else None)):
                 self._governor.count_pass(session, each)
             self._watch(session, bill)
+            self._record(session, bill, call_id, reason, risks)
         return written
 
-    def _record(self, session: Session, bill: Bill, risks: list[str]) -> None:
+    def _record(
+        self, session: Session, bill: Bill, call_id: str, reason: str, risks: list[str] | None
+    ) -> None:
         """What was told of the call, beside those that went through the daemon."""
-        self._governor.telemetry.tell(
-            CallRecord(
-                request_id="",
-                session_id=session.name,
-                at=self._store.now(),
-                project=session.project,
-                team=session.team,
-                provider=bill.provider,
-                api="elsewhere",
-                model=bill.model,
-                model_asked=bill.model,
-                iteration=session.iterations,
-                verdict="elsewhere",
-                reason=bill.reason,
-                basis=bill.basis,
-                price_version=self._governor.book.version,
-                cost_nanos=bill.nanos,
-                input_tokens=bill.input_tokens,
-                output_tokens=bill.output_tokens,
-                risks=risks,
-            )
-        )
+        now = self._store.now()
+        trace = Trace()
+        trace.began_at = now - bill.seconds if bill.at is None else min(bill.at, now)
+        trace.charge, trace.usage = replace(bill.charge, reason=reason), bill.usage
+        ended = "lost" if bill.counted is None else "complete"
+        record = trace.record(call_id, session, bill.ask, self._governor.book.version, ended)
+        record.iteration, record.verdict = session.iterations, "elsewhere"
+        record.seconds, record.risks = bill.seconds, risks
+        self._governor.telemetry.tell(record)
 
     def _watch(self, session: Session, bill: Bill) -> None:
         """A runaway is one wherever its calls are made."""
-        ask = Ask(
-            provider=bill.provider,
-            api="elsewhere",
-            upstream_path="",
-            model=bill.model,
-            input_bound=bill.input_tokens,
-        )
-        watch, tokens = self._governor.watch, bill.input_tokens or None
-        begun = watch.begun(session, session.iterations, ask, tokens)
-        watch.ended(session, begun, Over(bill.nanos, tokens))
+        watch = self._governor.watch
+        begun = watch.begun(session, session.iterations, bill.ask, bill.counted)
+        watch.ended(session, begun, Over(bill.charge.nanos, bill.counted))
 
 
-_UNPRICED = "unpriced"
-
-
-def bill_of(book: PriceBook, model: str, usage: Usage) -> Bill:
-    """The bill of a call of which the model's name and its tokens are all that is told."""
+def bill_of(book: PriceBook, model: str, usage: Usage, seconds: float = 0.0) -> Bill:
+    """The bill of a call of which the model's name, its tokens and how long it took are all that
+    is told."""
     price = _price(book, model)
-    nanos, basis, reason = 0, "estimate", _UNPRICED
+    nanos, basis, reason = 0, "estimate", UNPRICED
     if price is not None:
         try:
             nanos, basis, reason = cost(price, usage), "usage", ""
         except Unpriced:
             pass
-    return Bill(
+    ask = Ask(
         provider=price.provider if price else "",
+        api="elsewhere",
+        upstream_path="",
         model=model[:256],
-        nanos=nanos,
-        basis=basis,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        reason=reason,
+        input_bound=usage.input_tokens,
     )
+    charge = Charge(nanos, basis, ask.model, usage.input_tokens, usage.output_tokens, reason)
+    return Bill(ask=ask, charge=charge, usage=usage, seconds=seconds)
 
 
 def _price(book: PriceBook, model: str) -> ModelPrice | None:
@@ -189,12 +186,14 @@ def _usage(body: Mapping[str, Any]) -> Usage:
     return Usage(input_tokens=read, output_tokens=made)
 
 
+def _latency_s(body: Mapping[str, Any]) -> float:
+    told = body.get("latency_ms")
+    return (seconds({"latency_ms": told}, "latency_ms") or 0.0) / 1000 if told else 0.0
+
+
 def _check_rest(body: Mapping[str, Any]) -> None:
     """What does not bear on the money must still be what it says that it is."""
     count(body, "iteration_index")
-    latency = body.get("latency_ms")
-    if latency:
-        seconds({"latency_ms": latency}, "latency_ms")
     tags = body.get("identified_risks") or []
     if not isinstance(tags, list) or len(tags) > _MOST_TAGS:
         raise UsageError("identified_risks must be a list of tags")

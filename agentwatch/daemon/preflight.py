@@ -29,6 +29,8 @@ from agentwatch.daemon.fields import check_fields, count, money, text
 from agentwatch.daemon.flight import Over
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.quoting import ABSURD_TOKENS, Charge, charge, priced, quote_for
+from agentwatch.daemon.telemetry_frames import Item
+from agentwatch.daemon.trace import Trace, record_elsewhere
 from agentwatch.errors import BarredError, JournalUnavailable, Refusal, UnknownHold, UsageError
 from agentwatch.settings import Settings
 from agentwatch.store.store import Written, new_hold_id
@@ -57,6 +59,7 @@ class _Out(NamedTuple):
     begun: Begun
     ask: Ask
     quoted: Quote
+    trace: Trace
 
 
 class Preflight:
@@ -111,11 +114,15 @@ class Preflight:
             raise UsageError("session_id is missing")
         session, _ = self._store.open_session(session_id, ceiling=money(body, "budget_usd"))
         hold_id = _PREFIX + new_hold_id()[1:]
-        await self._written(session, ask, quoted, hold_id)
+        try:
+            await self._written(session, ask, quoted, hold_id)
+        except Refusal as refusal:
+            self._governor.refused(session, refusal, ask)
+            raise
         asyncio.get_running_loop().call_later(FORGOTTEN_S, self._forgotten, hold_id)
         hold = self._store.ledger.holds[hold_id]
         begun = self._governor.watch.begun(session, hold.iteration, ask, ask.input_bound or None)
-        self._out[hold_id] = _Out(begun, ask, quoted)
+        self._out[hold_id] = _Out(begun, ask, quoted, Trace(hold.nanos))
         return {
             "hold_id": hold_id,
             "iteration": hold.iteration,
@@ -170,21 +177,26 @@ class Preflight:
         return self._ended(outcome)
 
     def _settled(self, hold: Hold, told: Seen | None) -> tuple[Outcome, Written]:
-        book = self._governor.book
         out = self._out[hold.id]
-        found = told_charge(out.ask, out.quoted, hold.nanos, told, book)
-        tokens = found.input_tokens if told else 0
+        found = told_charge(out.ask, out.quoted, hold.nanos, told, self._governor.book)
+        if told is None:
+            return self._settle(hold, replace(found, input_tokens=0))
+        out.trace.usage = told.usage
+        return self._settle(hold, found)
+
+    def _settle(self, hold: Hold, found: Charge) -> tuple[Outcome, Written]:
         outcome, written = self._store.settle(
             hold.id,
             found.nanos,
             found.basis,
             model=hold.model,
-            input_tokens=tokens,
+            input_tokens=found.input_tokens,
             output_tokens=found.output_tokens,
-            price_version=book.version,
+            price_version=self._governor.book.version,
             reason=found.reason,
         )
-        self._over(outcome, Over(outcome.nanos, tokens or None))
+        self._out[hold.id].trace.charge = found
+        self._over(outcome, Over(outcome.nanos, found.input_tokens or None))
         return outcome, written
 
     def _over(self, outcome: Outcome, how: Over) -> None:
@@ -192,6 +204,9 @@ class Preflight:
         if out is not None:
             session = self._store.ledger.session(outcome.session)
             self._governor.watch.ended(session, out.begun, how)
+            version = self._governor.book.version
+            record = record_elsewhere(out.trace, outcome, session, out.ask, version)
+            self._governor.telemetry.put(Item(record))
 
     def _ended(self, outcome: Outcome) -> Answer:
         return {
@@ -206,8 +221,7 @@ class Preflight:
         hold = self._store.ledger.holds.get(hold_id)
         if hold is not None:
             why = "nobody told how the call ended"
-            outcome, _ = self._store.settle(hold_id, hold.nanos, "estimate", reason=why)
-            self._over(outcome, Over(outcome.nanos))
+            self._settle(hold, Charge(hold.nanos, "estimate", hold.model, 0, 0, why))
 
 
 def asked_of(body: Mapping[str, Any], known: Collection[str]) -> Ask:

@@ -23,7 +23,8 @@ from agentwatch.core.accounts import Session
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import parse_usd
 from agentwatch.core.seen import Seen
-from agentwatch.daemon.elsewhere import Bill, Elsewhere
+from agentwatch.core.usage import Usage
+from agentwatch.daemon.elsewhere import UNPRICED, Bill, Elsewhere
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.preflight import asked_of, told_charge, told_of
 from agentwatch.daemon.quoting import Charge, charge, priced, quote_for
@@ -130,35 +131,28 @@ class Spooled:
             quoted = quote_for(ask, price, self._settings.provider(ask.provider).auto_tier)
         except Refusal as refusal:
             logger.error("a call of %s passed, and has no price: %s", kept.session_id, refusal)
-            return Bill(
-                provider=ask.provider, model=ask.model, nanos=0, basis="estimate", reason="unpriced"
-            )
-        found = self._charge(kept, ask, quoted)
-        return Bill(
-            provider=ask.provider,
-            model=found.model,
-            nanos=found.nanos,
-            basis=found.basis,
-            input_tokens=found.input_tokens,
-            output_tokens=found.output_tokens,
-            reason=found.reason,
-        )
+            cost, usage = Charge(0, "estimate", ask.model, 0, 0, UNPRICED), None
+        else:
+            cost, usage = self._cost(kept, ask, quoted)
+        return Bill(ask=ask, charge=cost, usage=usage, at=kept.at, seconds=kept.seconds)
 
-    def _charge(self, kept: Kept, ask: Ask, quoted: Quote) -> Charge:
+    def _cost(self, kept: Kept, ask: Ask, quoted: Quote) -> tuple[Charge, Usage | None]:
         most = quoted.whole
         if most is None:
             most = quoted.worst(self._settings.enforcement.useful_output_tokens)
         seen, book = kept.seen or {}, self._governor.book
         if seen.get("told") is not None:
             told = told_of(self._dialects[ask.provider], ask.model, {"usage": seen["told"]})
-            return told_charge(ask, quoted, most, told, book)
+            return told_charge(ask, quoted, most, told, book), told.usage if told else None
         if not seen or "told" in seen:
             why = "nobody told how the call ended"
-            return Charge(most, "estimate", ask.model, ask.input_bound, 0, why)
+            return Charge(most, "estimate", ask.model, ask.input_bound, 0, why), None
         readings = msgspec.convert(seen, Seen)
         if "wanted" in kept.ask:
-            return told_charge(ask, quoted, most, readings, book)
-        return charge(ask, quoted, most, readings, book, max(0.0, kept.seconds))
+            charged = told_charge(ask, quoted, most, readings, book)
+        else:
+            charged = charge(ask, quoted, most, readings, book, kept.seconds)
+        return charged, readings.usage
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentwatch.core.accounts import Session
+from agentwatch.core.accounts import Outcome, Session
 from agentwatch.core.call_record import CallRecord
 from agentwatch.core.usage import Usage
 from agentwatch.daemon.quoting import Charge
@@ -100,6 +100,18 @@ def item_of(flight: Flight, session: Session, limit: int | None, price_version: 
     if limit is not None:
         record.verdict = "clamped"
     return Item(record, trace.request, trace.answer) if trace.keeps else Item(record)
+
+
+def record_elsewhere(
+    trace: Trace, outcome: Outcome, session: Session, ask: Ask, price_version: str
+) -> CallRecord:
+    """The record of a call for which money was asked here, and which was made elsewhere."""
+    if outcome.basis == "void":
+        trace.voided = "given back by the caller"
+    ended = "complete" if outcome.basis == "usage" else None
+    record = trace.record(outcome.hold, session, ask, price_version, ended)
+    record.iteration = outcome.iteration
+    return record
 
 
 def refused(session: Session, ask: Ask | None, reason: str, at: float) -> CallRecord:

@@ -174,7 +174,7 @@ def test_who_has_no_key_writes_bills(daemon: Daemon, presented: str | None) -> N
 def test_a_model_is_priced_by_whoever_has_it() -> None:
     book = load_book(None)
     usage = Usage(input_tokens=1_000_000, output_tokens=0)
-    assert bill_of(book, "claude-opus-4-5", usage).provider == "anthropic"
-    assert bill_of(book, "gpt-4o", usage).nanos == 2_500_000_000
-    unknown = bill_of(book.with_unknown(7_000_000_000), "made-up", usage)
+    assert bill_of(book, "claude-opus-4-5", usage).ask.provider == "anthropic"
+    assert bill_of(book, "gpt-4o", usage).charge.nanos == 2_500_000_000
+    unknown = bill_of(book.with_unknown(7_000_000_000), "made-up", usage).charge
     assert (unknown.nanos, unknown.basis) == (7_000_000_000, "usage")

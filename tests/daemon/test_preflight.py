@@ -3,19 +3,22 @@ what can be asked for is in tests/e2e."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from workbench import Keys, settings
 
+from agentwatch.core.call_record import CallRecord
 from agentwatch.core.price_book import Band, Catalogue, ModelPrice, PriceBook, Rates
 from agentwatch.core.seen import Seen
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.main import dialects
 from agentwatch.daemon.preflight import Preflight, told_of
+from agentwatch.daemon.tasks import Tasks
+from agentwatch.daemon.telemetry import Telemetry
 from agentwatch.daemon.watch import Watch
 from agentwatch.errors import Refusal, UnknownHold, UsageError
-from agentwatch.settings import AnomaliesSettings, load_settings
 from agentwatch.store.alerts import AlertStore
 from agentwatch.store.memory import MemoryJournal
 from agentwatch.store.store import Store
@@ -40,13 +43,6 @@ class _Book(PriceBook):
         return PRICE if model == "m" else None
 
 
-class _Governor:
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.book = _Book()
-        self.watch = Watch(store, AlertStore(None), AnomaliesSettings(), Events())
-
-
 @pytest.fixture
 async def store() -> Store:
     made = Store(MemoryJournal())
@@ -55,9 +51,24 @@ async def store() -> Store:
 
 
 @pytest.fixture
-def room(store: Store, tmp_path: Any) -> Preflight:
-    settings = load_settings(environ={"AGENTWATCH_HOME": str(tmp_path)})
-    return Preflight(cast(Governor, _Governor(store)), dialects(), settings)
+def governor(store: Store) -> Governor:
+    told = settings()
+    watch = Watch(store, AlertStore(None), told.anomalies, Events())
+    telemetry = Telemetry(told, Tasks(), store.count_risks)
+    return Governor(store, _Book(), {}, Keys(), told, Tasks(), Events(), watch, telemetry)
+
+
+@pytest.fixture
+def room(governor: Governor) -> Preflight:
+    return Preflight(governor, dialects(), settings())
+
+
+@pytest.fixture
+def records(governor: Governor, monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
+    """What was told to the telemetry."""
+    told: list[CallRecord] = []
+    monkeypatch.setattr(governor.telemetry, "put", lambda item: told.append(item.record))
+    return told
 
 
 ASKED = {"session_id": "s", "provider": "openai", "model": "m"}
@@ -90,6 +101,45 @@ async def test_a_hold_of_which_nothing_is_heard_is_a_charge(room: Preflight, sto
     assert late["settled_usd"] == told["held_usd"]
     room._forgotten(told["hold_id"])
     assert store.ledger.session("s").settled == 7_000_000
+
+
+async def test_a_call_made_elsewhere_leaves_no_record(
+    room: Preflight, store: Store, records: list[CallRecord]
+) -> None:
+    store.open_session("s", project="p")
+    held = [await room.hold({**ASKED, "input_tokens": 10}) for _ in range(4)]
+    ids = [each["hold_id"] for each in held]
+    usage = {"prompt_tokens": 4, "completion_tokens": 2}
+    for _ in range(2):
+        await room.end(ids[0], "settle", {"usage": usage})
+        await room.end(ids[1], "settle", {})
+        await room.end(ids[2], "void", {})
+        room._forgotten(ids[3])
+    assert [record.request_id for record in records] == ids
+    assert [record.iteration for record in records] == [1, 2, 3, 4]
+    assert [record.ended for record in records] == ["complete", "lost", "not_sent", "lost"]
+    assert [record.basis for record in records] == ["usage", "estimate", "void", "estimate"]
+    whole = 2_010_000
+    assert [record.cost_nanos for record in records] == [8_000, whole, 0, whole]
+    assert {record.held_nanos for record in records} == {whole}
+    told, *untold = records
+    assert (told.provider, told.api, told.model) == ("openai", "preflight", "m")
+    assert (told.project, told.price_version) == ("p", "v")
+    assert (told.input_tokens, told.output_tokens, told.usage["input_tokens"]) == (4, 2, 4)
+    assert {record.input_tokens for record in untold} == {0}
+    assert untold[1].reason == "given back by the caller"
+
+
+async def test_a_hold_that_is_refused_leaves_no_record(
+    room: Preflight, store: Store, records: list[CallRecord]
+) -> None:
+    for body in ({**ASKED, "budget_usd": 0.001}, ASKED):
+        with pytest.raises(Refusal):
+            await room.hold(body)
+        store.set_state("s", "kill")
+    assert [record.verdict for record in records] == ["refused", "refused"]
+    assert [record.reason for record in records] == ["agent_budget_exceeded", "session_killed"]
+    assert store.ledger.session("s").refusals == 2
 
 
 async def test_usage_above_the_hold_is_charged_in_full(room: Preflight, store: Store) -> None:

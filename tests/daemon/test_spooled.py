@@ -14,6 +14,7 @@ import pytest
 from workbench import BrokenJournal, Keys, book, settings
 
 from agentwatch.core.admission import Policy
+from agentwatch.core.call_record import CallRecord
 from agentwatch.core.estimate import quote
 from agentwatch.core.seen import Seen
 from agentwatch.core.usage import Usage
@@ -49,11 +50,14 @@ async def store(journal: BrokenJournal) -> Store:
 
 
 @pytest.fixture
-def spooled(store: Store, home: Path) -> Spooled:
-    told = settings(home=str(home))
-    governor = governor_of(store, told)
+def governor(store: Store, home: Path) -> Governor:
+    return governor_of(store, settings(home=str(home)))
+
+
+@pytest.fixture
+def spooled(governor: Governor, home: Path) -> Spooled:
     (home / "spool").mkdir()
-    return Spooled(governor, Elsewhere(governor), dialects(), told)
+    return Spooled(governor, Elsewhere(governor), dialects(), settings(home=str(home)))
 
 
 def governor_of(store: Store, told: Settings) -> Governor:
@@ -103,6 +107,27 @@ async def test_a_call_is_charged_to_its_account_and_the_file_goes(
     assert (session.ceiling, session.project) == (2_000_000_000, "p")
     assert session.passes == {"daemon_away": 1}
     assert not path.exists()
+
+
+async def test_a_call_that_was_taken_in_leaves_no_record(
+    spooled: Spooled, governor: Governor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records: list[CallRecord] = []
+    monkeypatch.setattr(governor.telemetry, "put", lambda item: records.append(item.record))
+    write(home, "f1")
+    write(home, "f2", seen=None, at=2e12)
+    for _ in range(2):
+        await spooled.take_all()
+    told, untold = records
+    assert (told.request_id, told.iteration, untold.request_id) == ("f1", 1, "f2")
+    assert (told.session_id, told.project, told.provider, told.api) == ("s", "p", "openai", "chat")
+    assert (told.verdict, told.reason, told.ended) == ("elsewhere", "daemon_away", "complete")
+    assert (told.at, told.seconds) == (1.0, 1.0)
+    assert (told.cost_nanos, told.basis) == (NANOS, "usage")
+    assert (told.input_tokens, told.usage) == (1000, {"input_tokens": 1000, "output_tokens": 200})
+    assert (untold.ended, untold.basis, untold.usage) == ("lost", "estimate", {})
+    # a clock that was wrong, or a forger, does not make a record that no age limit reaches
+    assert untold.at <= governor.store.now()
 
 
 async def test_a_file_that_comes_back_is_charged_again(

@@ -77,6 +77,42 @@ def test_each_call_has_its_record(daemon: Daemon, standin: StandinProcess) -> No
     assert cost == nanos(shown["settled_usd"]) > 0
 
 
+def test_calls_made_elsewhere_have_theirs(daemon: Daemon) -> None:
+    agent = daemon.open(1.0, project="shop")
+    call = {"session_id": agent.id, "provider": "openai", "model": "gpt-4o", "input_tokens": 900}
+    for verb, body in (
+        ("settle", {"usage": {"prompt_tokens": 800, "completion_tokens": 20}}),
+        ("settle", {}),
+        ("void", {}),
+    ):
+        held = daemon.call("POST", "/v1/holds", call | {"max_output_tokens": 100})
+        daemon.call("POST", f"/v1/holds/{held['hold_id']}/{verb}", body)
+    refused = daemon.call("POST", "/v1/holds", call | {"input_tokens": 10**8}, check=False)
+    assert refused["error"]["code"] == "agent_budget_exceeded"
+    record = {"model": "gpt-4o", "prompt_tokens": 700, "completion_tokens": 10, "latency_ms": 2000}
+    told_of = daemon.call("POST", "/v1/ingest", {**record, "session_id": agent.id})
+    assert told_of["charged_usd"] > 0
+    shown = agent.at_rest()
+    *allowed, poor, told = exported(agent, daemon)
+    settled, in_full, given_back = allowed
+    assert [each["ended"] for each in allowed] == ["complete", "lost", "not_sent"]
+    assert {each["verdict"] for each in allowed} == {"allowed"}
+    assert (settled["held_usd"], settled["cost_usd"]) == (held["held_usd"], 0.0022)
+    assert (in_full["cost_usd"], given_back["cost_usd"]) == (held["held_usd"], 0)
+    assert (poor["verdict"], poor["reason"]) == ("refused", "agent_budget_exceeded")
+    assert (told["verdict"], told["ended"], told["seconds"]) == ("elsewhere", "complete", 2.0)
+    assert {each["project"] for each in (*allowed, poor, told)} == {"shop"}
+    assert [each["iteration"] for each in (*allowed, told)] == [1, 2, 3, 4]
+    assert len({each["request_id"] for each in (*allowed, told)}) == 4
+    calls = (*allowed, told)
+    assert sum(nanos(each["cost_usd"]) for each in calls) == nanos(shown["settled_usd"])
+    row = shown["by_model"]["gpt-4o"]
+    assert row["calls"] == 3
+    assert sum(each["input_tokens"] for each in calls) == row["input_tokens"] == 1500
+    spans = daemon.command("sessions", "export", agent.id, "--format", "otlp").stdout
+    assert len(spans.splitlines()) == 4
+
+
 @pytest.mark.parametrize("payloads", ["none", "metadata", "redacted", "full"])
 def test_what_is_said_is_in_the_files_as_the_setting_allows(
     start_daemon: START, payloads: str
