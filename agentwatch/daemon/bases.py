@@ -1,34 +1,29 @@
 """The server that a watched client was made for, beside the one that the daemon would ask.
 
 A client with a `base_url` of its own tells it with each call. What was meant for a private server
-must not reach a public one, so the call goes to the provider whose address that is, or nowhere.
+must not reach a public one, nor what was meant for one region another, so the call goes to the
+provider whose address that is, or nowhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from agentwatch.errors import Refusal, SettingsError
+from agentwatch.errors import Refusal
 from agentwatch.settings import Settings
-from agentwatch.upstreams import PUBLIC_UPSTREAMS, is_loopback, upstream_base
+from agentwatch.upstreams import PUBLIC_UPSTREAMS, Place, is_loopback, place_of, region_of
 
 #: the header in which it is told; never sent on, as all of ours
 BASE_HEADER = "x-agentwatch-base-url"
 
 
-class Place(NamedTuple):
-    """A provider, and what of the client's base URL stands behind the provider's own."""
-
-    provider: str
-    tail: str
-
-
 class Bases:
     """Which provider an address is."""
 
-    def __init__(self, settings: Settings, at_home: Callable[[str], Place | None]) -> None:
+    def __init__(
+        self, settings: Settings, at_home: Callable[[str], Place | None] = lambda path: None
+    ) -> None:
         """`at_home` reads a path of the daemon's own port."""
         self._upstreams = {name: settings.upstream(name) for name in settings.provider_names}
         self._at_home = at_home
@@ -37,12 +32,23 @@ class Bases:
 
     def place(self, provider: str, base: str) -> Place:
         """Where a client goes that calls as one of `provider`, at `base`. Raises Refusal."""
-        found = self._own(base) or next(
-            filter(None, (self._at(name, base) for name in (provider, *self._upstreams))), None
-        )
+        found = self.find(provider, base)
         if found is None:
-            raise Refusal("path_not_governed", _unknown(provider, base))
+            region = region_of(base)
+            message = _other_region(*region) if region else _unknown(provider, base)
+            raise Refusal("path_not_governed", message)
         return found
+
+    def find(self, provider: str, base: str) -> Place | None:
+        """The provider whose address it is: where the daemon asks it, or its public one, for which
+        the daemon's configuration says where it is asked instead. None: nobody's."""
+        named = [
+            (name, address)
+            for name in (provider, *self._upstreams)
+            for address in (self._upstreams.get(name), PUBLIC_UPSTREAMS.get(name))
+            if address
+        ]
+        return self._own(base) or place_of(base, named)
 
     def _own(self, base: str) -> Place | None:
         try:
@@ -53,17 +59,15 @@ class Bases:
             return None
         return self._at_home(parts.path.rstrip("/") + "/")
 
-    def _at(self, name: str, base: str) -> Place | None:
-        """This provider, where the daemon asks it at that address, or that is its public one: the
-        daemon's configuration says then where it is asked instead."""
-        try:
-            told = upstream_base(name, base)
-        except SettingsError:
-            return None
-        if told not in (self._upstreams[name], PUBLIC_UPSTREAMS.get(name)):
-            return None
-        path, known = urlsplit(base).path.rstrip("/"), urlsplit(told).path
-        return Place(name, path.removeprefix(known) if path.startswith(known + "/") else "")
+
+def _other_region(provider: str, address: str) -> str:
+    return (
+        f"AgentWatch: this client's base_url (at {_host(address)}) is a region of {provider} that "
+        "the daemon does not ask, and a call that was meant for it goes to no other: nothing was "
+        f'sent. Set [providers.{provider}] base_url = "{address}" in config.toml, where all calls '
+        f"of {provider} go then, or AGENTWATCH_{provider.upper()}_UPSTREAM; then `agentwatch "
+        "restart`"
+    )
 
 
 def _unknown(provider: str, base: str) -> str:

@@ -36,8 +36,9 @@ UNNAMED = "elsewhere"
 #: ids of the calls that are charged here, beside "h" of the proxy's and "p" of asked holds
 _PREFIX = "i"
 _MOST_TAGS = 32
-#: why a call that has no price is charged nothing
-UNPRICED = "unpriced"
+#: why a call is charged nothing, as it has no price; or at its worst, as its server is nobody's:
+#: reasons that are counted where people look
+UNPRICED, UNKNOWN_SERVER = _PASSES = ("unpriced", "unknown_server")
 
 
 class Bill(Struct, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ class Elsewhere:
             reason=reason,
         )
         if written is not None:
-            for each in filter(None, (cause, UNPRICED if cost.reason == UNPRICED else None)):
+            for each in filter(None, (cause, cost.reason if cost.reason in _PASSES else None)):
                 self._governor.count_pass(session, each)
             self._watch(session, bill)
             self._record(session, bill, call_id, reason, risks)

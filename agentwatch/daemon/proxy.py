@@ -13,7 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from agentwatch.core.money import usd_text
 from agentwatch.daemon.access import identify
-from agentwatch.daemon.bases import BASE_HEADER, Bases, Place
+from agentwatch.daemon.bases import BASE_HEADER, Bases
 from agentwatch.daemon.doors import check_origin, connection_of, read_body
 from agentwatch.daemon.governor import Call, Governor
 from agentwatch.daemon.keys import Keys
@@ -23,6 +23,7 @@ from agentwatch.daemon.refusals import refusal_for
 from agentwatch.daemon.relay import ClientGone, refusal_headers
 from agentwatch.errors import Refusal
 from agentwatch.settings import Settings
+from agentwatch.upstreams import Place
 from agentwatch.wire.dialect import Ask, Dialect, Request
 from agentwatch.wire.unmetered import UnmeteredRequest
 
@@ -108,8 +109,7 @@ class Proxy:
         if base is None:
             return target
         place = self.bases.place(target.provider, base)
-        path = place.tail + target.path.removeprefix("/v1") if place.tail else target.path
-        return target._replace(provider=place.provider, path=path)
+        return target._replace(provider=place.provider, path=place.path(target.path))
 
     async def _read(
         self,

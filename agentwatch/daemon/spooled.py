@@ -18,17 +18,20 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentwatch.core.accounts import Session
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import parse_usd
 from agentwatch.core.seen import Seen
 from agentwatch.core.usage import Usage
-from agentwatch.daemon.elsewhere import UNPRICED, Bill, Elsewhere
+from agentwatch.daemon.bases import Bases
+from agentwatch.daemon.elsewhere import UNKNOWN_SERVER, UNPRICED, Bill, Elsewhere
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.preflight import asked_of, told_charge, told_of
 from agentwatch.daemon.quoting import Charge, charge, priced, quote_for
 from agentwatch.errors import JournalUnavailable, Refusal, UsageError
+from agentwatch.pricing.own_rules import uplift_thousandths
 from agentwatch.settings import Settings
 from agentwatch.wire.dialect import Ask, Dialect
 from agentwatch.wire.json_object import LARGEST
@@ -55,6 +58,8 @@ class Kept(Struct, forbid_unknown_fields=True):
     session_id: str
     terms: dict[str, Any]
     ask: dict[str, Any]
+    #: the client's base URL, where that is not the public one of the provider that `ask` names
+    base: str = ""
     seen: dict[str, Any] | None = None
     seconds: float = 0.0
 
@@ -75,6 +80,7 @@ class Spooled:
         self._dialects = dialects
         self._settings = settings
         self._folder = settings.paths.spool
+        self._bases = Bases(settings)
 
     async def watch(self) -> None:
         """Take in what comes, for good."""
@@ -125,6 +131,25 @@ class Spooled:
     def _bill(self, kept: Kept) -> Bill:
         wanted = kept.ask.get("wanted")
         ask = msgspec.convert(kept.ask, Ask) if wanted is None else asked_of(wanted, self._dialects)
+        if not kept.base:
+            return self._bill_of(kept, ask)
+        place = self._bases.find(ask.provider, kept.base)
+        if place is None:
+            return self._nobody_s(kept, ask)
+        return self._bill_of(kept, replace(ask, provider=place.provider))
+
+    def _nobody_s(self, kept: Kept, ask: Ask) -> Bill:
+        """A call to a server that the configuration does not name: what it asks is not known, so
+        the charge is what was to be held for it at the dearest provider that has the model."""
+        logger.error("a call of %s went to a server that no configuration names", kept.session_id)
+        names = dict.fromkeys((ask.provider, *self._settings.provider_names))
+        known = [name for name in names if self._governor.book.find(name, ask.model)]
+        asks = [_as_of(name, ask, kept.base) for name in known]
+        bills = [self._bill_of(kept, each, unnamed=True) for each in asks or [ask]]
+        return max(bills, key=lambda bill: bill.charge.nanos)
+
+    def _bill_of(self, kept: Kept, ask: Ask, *, unnamed: bool = False) -> Bill:
+        """`unnamed`: nobody knows the server, so that it is charged no less than its worst case."""
         book = self._governor.book
         try:
             price = priced(ask, book)
@@ -133,13 +158,24 @@ class Spooled:
             logger.error("a call of %s passed, and has no price: %s", kept.session_id, refusal)
             cost, usage = Charge(0, "estimate", ask.model, 0, 0, UNPRICED), None
         else:
-            cost, usage = self._cost(kept, ask, quoted)
+            cost, usage = self._cost(kept, ask, quoted, unnamed=unnamed)
         return Bill(ask=ask, charge=cost, usage=usage, at=kept.at, seconds=kept.seconds)
 
-    def _cost(self, kept: Kept, ask: Ask, quoted: Quote) -> tuple[Charge, Usage | None]:
+    def _cost(
+        self, kept: Kept, ask: Ask, quoted: Quote, *, unnamed: bool
+    ) -> tuple[Charge, Usage | None]:
         most = quoted.whole
         if most is None:
             most = quoted.worst(self._settings.enforcement.useful_output_tokens)
+        found, usage = self._told_cost(kept, ask, quoted, most)
+        if unnamed:
+            nanos = max(found.nanos, most)
+            found = replace(found, nanos=nanos, basis="estimate", reason=UNKNOWN_SERVER)
+        return found, usage
+
+    def _told_cost(
+        self, kept: Kept, ask: Ask, quoted: Quote, most: int
+    ) -> tuple[Charge, Usage | None]:
         seen, book = kept.seen or {}, self._governor.book
         if seen.get("told") is not None:
             told = told_of(self._dialects[ask.provider], ask.model, {"usage": seen["told"]})
@@ -153,6 +189,12 @@ class Spooled:
         else:
             charged = charge(ask, quoted, most, readings, book, kept.seconds)
         return charged, readings.usage
+
+
+def _as_of(provider: str, ask: Ask, base: str) -> Ask:
+    """The same call as one of this provider, of which the address may be a dearer region."""
+    uplift = max(ask.uplift_thousandths, uplift_thousandths(provider, base))
+    return replace(ask, provider=provider, uplift_thousandths=uplift)
 
 
 def _listed(folder: Path) -> list[Path]:

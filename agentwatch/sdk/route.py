@@ -18,6 +18,8 @@ PREFIX = {
 }
 #: headers in which SDKs put a key, in the order in which the daemon looks
 SLOTS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+#: in which the daemon is told of a base URL of the client's own
+BASE_HEADER = "x-agentwatch-base-url"
 _DROPPED = frozenset({*SLOTS, "host", "cookie"})
 
 
@@ -39,12 +41,10 @@ def daemon_path(provider: str, base: str, url: str) -> str | None:
     return PREFIX[provider] + below + (f"?{query}" if query else "")
 
 
-def own_base(provider: str, base: str) -> dict[str, str]:
-    """The header that tells the daemon of a base URL of the client's own; none for the provider's
-    public one, for which the daemon's own configuration stands."""
-    if base.rstrip("/") == PUBLIC_UPSTREAMS[provider]:
-        return {}
-    return {"x-agentwatch-base-url": base}
+def own_base(provider: str, base: str) -> str:
+    """A base URL of the client's own; "" for the provider's public one, for which the daemon's own
+    configuration stands."""
+    return "" if base.rstrip("/") == PUBLIC_UPSTREAMS[provider] else base
 
 
 def daemon_headers(

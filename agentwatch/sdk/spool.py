@@ -3,7 +3,8 @@
 A file is written before the call is sent, with the most that it may cost, and again at its end with
 what it used; each time whole, under another name first. So a script that is killed in between
 leaves a charge and not a hole. The daemon takes them in when it is back, each exactly once, as the
-id in the file is the call's id in the ledger for good. Prompts and answers are not in it.
+id in the file is the call's id in the ledger for good. Prompts and answers are not in it, nor is a
+credential that an address has in it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from agentwatch.errors import SettingsError
 from agentwatch.paths import find_paths, private_folder
@@ -40,8 +42,9 @@ class Spool:
         """The spool beside the ledger that these terms are charged to."""
         return cls(find_paths(os.environ).spool)
 
-    def begin(self, session: Session, ask: Mapping[str, Any]) -> Entry:
-        """A call is about to be sent: `ask` is what was read of it."""
+    def begin(self, session: Session, ask: Mapping[str, Any], base: str = "") -> Entry:
+        """A call is about to be sent: `ask` is what was read of it, `base` the client's base URL
+        where that is not its provider's public one."""
         record = {
             "version": VERSION,
             "id": f"f{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}",
@@ -50,6 +53,7 @@ class Spool:
             "session_id": session.id,
             "terms": session.account,
             "ask": dict(ask),
+            "base": _plain(base),
         }
         entry = Entry(self._folder, record)
         entry.write()
@@ -89,6 +93,12 @@ class Entry:
             _replace(self._path, json.dumps(self._record).encode())
         except (OSError, SettingsError) as error:
             logger.error("what an ungoverned call costs can't be kept: %s", error)
+
+
+def _plain(base: str) -> str:
+    """An address without what may be secret in it."""
+    parts = urlsplit(base)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -13,28 +13,39 @@ from typing import TYPE_CHECKING, Any
 from agentwatch.errors import Refusal
 from agentwatch.sdk.denial import Denial
 from agentwatch.sdk.spool import Entry, Spool
+from agentwatch.upstreams import PUBLIC_UPSTREAMS, public_place
 
 if TYPE_CHECKING:
     from agentwatch.sdk.session import Session
     from agentwatch.wire.dialect import Ask, Dialect, Meter, Request
 
-#: the class of each provider's wire
+#: the class of each provider's wire, as far as a public address tells it
 _WIRES = {
     "openai": "OpenAI",
     "anthropic": "Anthropic",
     "groq": "Groq",
     "xai": "XAI",
     "gemini": "Gemini",
+    "mistral": "Mistral",
 }
 
 
 def prepare(
-    session: Session, method: str, path: str, headers: Mapping[str, str], body: bytes
+    session: Session,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    base: str = "",
 ) -> Alone | Denial:
-    """Read the call, and write down the most that it may cost. `path` as at the daemon."""
+    """Read the call, and write down the most that it may cost. `path` as at the daemon; `base` is
+    a base URL of the client's own. What that one's provider is called, and asks for its work, is
+    in the daemon's configuration, so the address is kept."""
     _, provider, below = path.split("/", 2)
     target, _, query = f"/{below}".partition("?")
-    dialect = _dialect(provider)
+    if (place := public_place(base)) is not None:
+        provider, target = place.provider, place.path(target)
+    dialect = _dialect(provider).at(target)
     try:
         ask, request = dialect.read(method, target, query, headers, body)
     except Refusal as refusal:
@@ -42,7 +53,7 @@ def prepare(
         return Denial(refusal.reason, refusal.message, session.id, status=status, body=told)
     if ask.free:
         return Alone(request, None)
-    return Alone(request, Spool.of(session.terms).begin(session, _kept(ask)))
+    return Alone(request, Spool.of(session.terms).begin(session, _kept(ask), base))
 
 
 def _kept(ask: Ask) -> dict[str, Any]:
@@ -56,7 +67,8 @@ def _kept(ask: Ask) -> dict[str, Any]:
 
 def _dialect(provider: str) -> Dialect:
     module = importlib.import_module(f"agentwatch.wire.{provider}")
-    made: Dialect = getattr(module, _WIRES[provider])()
+    kind = getattr(module, _WIRES[provider])
+    made: Dialect = kind() if provider in PUBLIC_UPSTREAMS else kind(provider)
     return made
 
 

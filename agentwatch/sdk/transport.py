@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from agentwatch.sdk.denial import Denial, LastEvent, denial_of
 from agentwatch.sdk.door import Door
-from agentwatch.sdk.route import SLOTS, daemon_headers, daemon_path, own_base
+from agentwatch.sdk.route import BASE_HEADER, SLOTS, daemon_headers, daemon_path, own_base
 from agentwatch.sdk.session import Session, Straight, Through
 from agentwatch.sdk.straight import Alone, Tap, prepare
 
@@ -60,6 +60,10 @@ class Gate:
         """The base URL of the client that made a request."""
         return str(request.extensions.get(BASE) or self.base)
 
+    def told_base(self, request: Any) -> str:
+        """That base URL where the daemon has to be told; "" where the provider says it."""
+        return own_base(self.provider, self.base_of(request))
+
     def answer(self, lib: ModuleType, denial: Denial) -> Any:
         """A refusal as the answer that the provider's SDK makes an error of."""
         error = denial.error()
@@ -80,7 +84,8 @@ def own_key(request: Any) -> bool:
 def _for_daemon(lib: ModuleType, request: Any, path: str, gate: Gate, through: Through) -> Any:
     address = through.door.address
     host = "agentwatch" if isinstance(address, str) else "{}:{}".format(*address)
-    told = own_base(gate.provider, gate.base_of(request))
+    base = gate.told_base(request)
+    told = {BASE_HEADER: base} if base else {}
     return lib.Request(
         request.method,
         f"http://{host}{path}",
@@ -156,7 +161,8 @@ class GovernedTransport(_Transport):
 
     def _alone(self, request: Any, path: str) -> Any:
         body = request.read()
-        alone = prepare(self.gate.session, request.method, path, request.headers, body)
+        base = self.gate.told_base(request)
+        alone = prepare(self.gate.session, request.method, path, request.headers, body, base)
         if isinstance(alone, Denial):
             return self.gate.answer(self.lib, alone)
         sent = _for_provider(self.lib, request, alone)
@@ -240,7 +246,8 @@ class AsyncGovernedTransport(_Transport):
     async def _alone(self, request: Any, path: str) -> Any:
         body = await request.aread()
         session, method, headers = self.gate.session, request.method, request.headers
-        alone = await _elsewhere(lambda: prepare(session, method, path, headers, body))
+        base = self.gate.told_base(request)
+        alone = await _elsewhere(lambda: prepare(session, method, path, headers, body, base))
         if isinstance(alone, Denial):
             return self.gate.answer(self.lib, alone)
         sent = _for_provider(self.lib, request, alone)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from agentwatch.errors import UsageError
 from agentwatch.sdk.terms import terms_of
+from agentwatch.upstreams import public_place, region_of
 
 Client = TypeVar("Client")
 
@@ -57,8 +58,8 @@ _PLAIN = {"openai": {"OpenAI"}, "anthropic": {"Anthropic"}, "groq": {"Groq"}}
 
 def _by_address(client: object, provider: str) -> str:
     """xAI is talked to by OpenAI's client, at another address."""
-    host = str(getattr(client, "base_url", ""))
-    at_xai = (
-        "://api.x.ai" in host or "://us.api.x.ai" in host or host.rstrip("/").endswith("/xai/v1")
-    )
+    base = str(getattr(client, "base_url", ""))
+    place = public_place(base)
+    name, _ = region_of(base) or (place.provider if place else "", "")
+    at_xai = name == "xai" or base.rstrip("/").endswith("/xai/v1")
     return "xai" if provider == "openai" and at_xai else provider

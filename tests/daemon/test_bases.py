@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agentwatch.daemon.bases import Bases, Place
+from agentwatch.daemon.bases import Bases
 from agentwatch.errors import Refusal
 from agentwatch.settings import load_settings
+from agentwatch.upstreams import Place
 
 CONFIG = """
 [providers.openai]
@@ -22,6 +23,13 @@ needs_key = false
 [providers.twin]
 wire = "openai"
 base_url = "https://gateway.example/team/v1"
+
+[providers.six]
+wire = "openai"
+base_url = "http://[::1]:8000/v1"
+
+[providers.xai]
+base_url = "https://us-east-1.api.x.ai/v1"
 """
 
 
@@ -44,6 +52,14 @@ def bases(tmp_path: Path) -> Bases:
         ("twin", "https://gateway.example/team/v1", Place("twin", "")),
         ("openai", "http://127.0.0.1:8000/v1", Place("local", "")),
         ("openai", "http://127.0.0.1:8000", Place("local", "")),
+        # this machine has several names, and what is spelled alike goes first
+        ("openai", "http://localhost:8000/v1/", Place("local", "")),
+        ("openai", "http://[::1]:8000/v1", Place("six", "")),
+        ("openai", "https://API.OpenAI.com:443/v1/", Place("openai", "")),
+        ("openai", "https://api.openai.com", Place("openai", "")),
+        # a region that the daemon was told to ask
+        ("xai", "https://us-east-1.api.x.ai/v1", Place("xai", "")),
+        ("openai", "https://us-east-1.api.x.ai:443", Place("xai", "")),
         ("openai", "https://api.groq.com/openai/v1/", Place("groq", "/openai/v1")),
         ("openai", "https://api.x.ai/v1", Place("xai", "")),
         ("anthropic", "https://api.x.ai", Place("xai", "")),
@@ -68,6 +84,10 @@ def test_an_address_is_a_provider(bases: Bases, provider: str, base: str, place:
         "http://127.0.0.1:4141/nobody/v1",
         "https://api.openai.com.evil.example/v1",
         "https://api.openai.com:444/v1",
+        "http://api.openai.com/v1",
+        "http://127.0.0.2:8000/v1",
+        "https://127.0.0.1:8000/v1",
+        "http://localhost:80/v1",
         "https://user:secret@api.openai.com/v1",
         "https://gateway.example/secret/v1",
         "http://10.0.0.7/v1",
@@ -83,3 +103,18 @@ def test_an_address_of_nobody_s_is_asked(bases: Bases, base: str) -> None:
     assert refused.value.reason == "path_not_governed"
     assert "[providers.NAME]" in refused.value.message
     assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [
+        ("https://eu.api.openai.com/v1", '[providers.openai] base_url = "https://eu.api.openai'),
+        ("https://US.api.openai.com:443", '[providers.openai] base_url = "https://us.api.openai'),
+        ("https://eu-west-1.api.x.ai/v1", "AGENTWATCH_XAI_UPSTREAM"),
+    ],
+)
+def test_a_call_for_one_region_goes_to_another(bases: Bases, base: str, told: str) -> None:
+    with pytest.raises(Refusal, match="region") as refused:
+        bases.place("openai", base)
+    assert refused.value.reason == "path_not_governed"
+    assert told in refused.value.message

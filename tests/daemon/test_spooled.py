@@ -16,6 +16,8 @@ from workbench import BrokenJournal, Keys, book, settings
 from agentwatch.core.admission import Policy
 from agentwatch.core.call_record import CallRecord
 from agentwatch.core.estimate import quote
+from agentwatch.core.price_book import PriceBook
+from agentwatch.core.prices import cost
 from agentwatch.core.seen import Seen
 from agentwatch.core.usage import Usage
 from agentwatch.daemon.elsewhere import Elsewhere
@@ -26,8 +28,9 @@ from agentwatch.daemon.spooled import Spooled
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.telemetry import Telemetry
 from agentwatch.daemon.watch import Watch
+from agentwatch.pricing import load_book
 from agentwatch.sdk.straight import _kept
-from agentwatch.settings import Settings
+from agentwatch.settings import Settings, load_settings
 from agentwatch.store.alerts import AlertStore
 from agentwatch.store.store import Store
 from agentwatch.wire.openai import OpenAI
@@ -60,12 +63,12 @@ def spooled(governor: Governor, home: Path) -> Spooled:
     return Spooled(governor, Elsewhere(governor), dialects(), settings(home=str(home)))
 
 
-def governor_of(store: Store, told: Settings) -> Governor:
+def governor_of(store: Store, told: Settings, prices: PriceBook | None = None) -> Governor:
     """A governor that no call goes through."""
     events = Events()
     watch = Watch(store, AlertStore(None), told.anomalies, events)
     telemetry = Telemetry(told, Tasks(), store.count_risks)
-    return Governor(store, book(), {}, Keys(), told, Tasks(), events, watch, telemetry)
+    return Governor(store, prices or book(), {}, Keys(), told, Tasks(), events, watch, telemetry)
 
 
 def gone_pid() -> int:
@@ -304,3 +307,102 @@ async def test_a_link_leads_to_another_file(spooled: Spooled, store: Store, home
     await spooled.take_all()
     assert "s" not in store.ledger.sessions
     assert (home / "elsewhere.json").exists()
+
+
+# ---- a server of the client's own
+
+OWN = """
+[providers.mistral]
+wire = "mistral"
+[providers.own]
+wire = "openai"
+base_url = "http://127.0.0.1:8000/v1"
+"""
+OWN_PRICES = """
+[own.gpt-4o]
+input = 1
+output = 1
+[own.dear]
+input = 100
+output = 100
+"""
+#: 1000 in and 200 out of own's gpt-4o
+OWN_NANOS = 1200 * 1_000
+USED: dict[str, Any] = {"usage": {"input_tokens": 1000, "output_tokens": 200}, "complete": True}
+
+
+@pytest.fixture
+def own(store: Store, home: Path) -> Spooled:
+    """Of a daemon that has providers of its own."""
+    (home / "config.toml").write_text(OWN)
+    (home / "prices.toml").write_text(OWN_PRICES)
+    (home / "spool").mkdir()
+    told = load_settings(environ={"AGENTWATCH_HOME": str(home)})
+    upstreams = {name: told.upstream(name) for name in told.provider_names}
+    governor = governor_of(store, told, load_book(None, home / "prices.toml", upstreams=upstreams))
+    return Spooled(governor, Elsewhere(governor), dialects(told.own_wires), told)
+
+
+def mistral_nanos() -> int:
+    price = load_book(None).find("mistral", "mistral-small-latest")
+    assert price is not None
+    return cost(price, Usage(input_tokens=1000, output_tokens=200))
+
+
+@pytest.mark.parametrize(
+    ("base", "model", "nanos"),
+    [
+        ("http://localhost:8000", "gpt-4o", OWN_NANOS),
+        ("https://api.openai.com:443/v1/", "gpt-4o", NANOS),
+        ("https://api.mistral.ai/v1", "mistral-small-latest", mistral_nanos()),
+    ],
+)
+async def test_a_server_of_its_own_is_priced_as_the_client_s_class(
+    own: Spooled, store: Store, home: Path, base: str, model: str, nanos: int
+) -> None:
+    ask, _ = OpenAI().read("POST", "/v1/chat/completions", "", {}, BODY)
+    write(home, ask=_kept(ask) | {"model": model}, seen=USED, base=base)
+    await own.take_all()
+    session = store.ledger.session("s")
+    assert (session.settled, session.passes) == (nanos, {"daemon_away": 1})
+
+
+@pytest.mark.parametrize(
+    ("base", "least"),
+    [
+        # 100 tokens of output at gpt-4o's dearest tier, not at own's single dollar
+        ("https://stranger.example/v1", 100 * 17_000),
+        # a region asks a tenth more
+        ("https://eu.api.openai.com/v1", 100 * 18_700),
+        ("", 0),
+    ],
+)
+async def test_a_server_that_nobody_named_gets_less_than_its_worst_case(
+    own: Spooled, store: Store, home: Path, base: str, least: int, caplog: Any
+) -> None:
+    used = {**USED, "usage": {"input_tokens": 1, "output_tokens": 1}}
+    write(home, seen=used, base=base)
+    await own.take_all()
+    session = store.ledger.session("s")
+    if base:
+        assert session.settled > least
+        assert session.passes == {"daemon_away": 1, "unknown_server": 1}
+        assert "no configuration names" in caplog.text and "stranger" not in caplog.text
+    else:
+        assert session.settled == 12_500
+    # what it used is more, so it is charged
+    write(home, "f2", session_id="t", base=base, seen={**USED, "usage": {"input_tokens": 10**6}})
+    await own.take_all()
+    assert store.ledger.session("t").settled >= 10**6 * 2_500
+
+
+async def test_a_model_that_is_priced_anywhere_is_dear_at_a_stranger_s(
+    own: Spooled, store: Store, home: Path
+) -> None:
+    ask, _ = OpenAI().read("POST", "/v1/chat/completions", "", {}, BODY)
+    for name, model in (("f1", "dear"), ("f2", "of-nobody")):
+        kept = _kept(ask) | {"model": model}
+        write(home, name, session_id=model, ask=kept, base="https://stranger.example/v1")
+    await own.take_all()
+    assert store.ledger.session("dear").settled >= 100 * 100_000
+    assert store.ledger.session("of-nobody").passes == {"daemon_away": 1, "unpriced": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentwatch.sdk.route import Way, daemon_headers, daemon_path, own_base
+from agentwatch.sdk.route import BASE_HEADER, Way, daemon_headers, daemon_path, own_base
 
 PUBLIC = "https://api.openai.com/v1/"
 
@@ -76,11 +76,12 @@ def test_the_caller_s_key_leaves_it(slot: bytes, value: bytes, shown: bytes) -> 
 
 def test_beside_a_key_the_session_is_named() -> None:
     way = Way("awk_k", {"x-agentwatch-session-id": "s"})
-    sent = dict(daemon_headers([], way, "agentwatch", own_base("openai", "http://h/v1")))
+    told = {BASE_HEADER: own_base("openai", "http://h/v1")}
+    sent = dict(daemon_headers([], way, "agentwatch", told))
     assert sent[b"authorization"] == b"Bearer awk_k"
     assert sent[b"x-agentwatch-session-id"] == b"s"
     assert sent[b"x-agentwatch-base-url"] == b"http://h/v1"
 
 
 def test_a_public_base_url_is_told_as_the_client_s_own() -> None:
-    assert own_base("openai", PUBLIC) == own_base("anthropic", "https://api.anthropic.com") == {}
+    assert own_base("openai", PUBLIC) == own_base("anthropic", "https://api.anthropic.com") == ""
