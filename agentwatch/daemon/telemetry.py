@@ -34,6 +34,9 @@ ANSWER_S = 60.0
 #: what a look at a session waits for its last calls' risks
 PATIENCE_S = 1.0
 FIRST_S = 5.0
+#: records of the first calls may wait so long for their process: calls that waited for this one to
+#: serve come first, and its start takes a processor for as long as some hundred of them
+LATER_S = 0.5
 #: what the first look of all may take: its process is only just being started
 START_S = 15.0
 #: what is queued may take so long to be written when the daemon stops
@@ -61,6 +64,7 @@ class Telemetry:
         self._queue: deque[Item | Ask] = deque()
         self._bytes = 0
         self._some = asyncio.Event()
+        self._asked = asyncio.Event()
         self._told_failure = False
         file = str(settings.paths.telemetry)
         setup = Setup(file, settings.telemetry, settings.risks)
@@ -71,8 +75,8 @@ class Telemetry:
         self._first: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Begin. The process is started by the first call, or after a while without one: what is
-        too old is removed, and what an earlier process could not finish removing."""
+        """Begin. The process is started soon after the first call, or after a while without one:
+        what is too old is removed, and what an earlier process could not finish removing."""
         self._sending = self._tasks.spawn(self._send_all(), "telemetry")
         if self.blocks:
             self._tasks.spawn(self._warm(), "the gate for risks")
@@ -164,10 +168,13 @@ class Telemetry:
         question, answer = self._link.question(verb, arguments)
         answer.add_done_callback(_heard_of)
         self._queue.append(question)
+        self._asked.set()
         self._some.set()
         return answer
 
     async def _send_all(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._asked.wait(), LATER_S)
         while True:
             await self._some.wait()
             while self._queue:
