@@ -20,6 +20,9 @@ from harness import Daemon, environment
 
 from agentwatch.standin.process import StandinProcess
 
+# hundreds of processes of ours are started: without bytecode each compiles all that it loads
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # how fast an example is says nothing on a machine that others use as well
 hypothesis.settings.register_profile(
     "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

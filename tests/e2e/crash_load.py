@@ -1,7 +1,8 @@
 """A program that calls without a pause until its standard input ends; then it tells what it saw.
 
 Arguments: port, token, model, threads. Errors are counted by kind, so that a test can tell a
-connection that broke, as it must when the daemon is killed, from one that was refused.
+connection that broke, as it must when the daemon is killed, from one that was refused. Of each
+call that begins to be answered the hold and the provider's own id are noted.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ def body(model: str, number: int) -> dict[str, Any]:
     }
 
 
-def call(port: int, token: str, sent: dict[str, Any]) -> str:
+def call(port: int, token: str, sent: dict[str, Any], named: list[tuple[str, str]]) -> str:
     """One call on a connection of its own; what came of it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
     try:
         connection.request("POST", "/openai/v1/chat/completions", json.dumps(sent), headers)
         answer = connection.getresponse()
+        if answer.status == 200:
+            named.append(
+                (answer.headers["x-agentwatch-request-id"], answer.headers["x-request-id"])
+            )
         said = answer.read()
         if answer.status != 200:
             return f"{answer.status} {answer.headers['x-agentwatch-denied']}"
@@ -54,12 +59,13 @@ def call(port: int, token: str, sent: dict[str, Any]) -> str:
 def main() -> None:
     port, token, model, threads = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
     stop, seen = threading.Event(), Counter[str]()
+    named: list[tuple[str, str]] = []
 
     def work(first: int) -> None:
         for number in count(first):
             if stop.is_set():
                 return
-            seen[call(port, token, body(model, number))] += 1
+            seen[call(port, token, body(model, number), named)] += 1
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     for worker in workers:
@@ -68,7 +74,7 @@ def main() -> None:
     stop.set()
     for worker in workers:
         worker.join()
-    print(json.dumps(seen))
+    print(json.dumps({"seen": seen, "named": named}))
 
 
 if __name__ == "__main__":
