@@ -7,8 +7,12 @@ import time
 
 from msgspec import Struct, field
 
+from agentwatch.core.prompt_sizes import ByLane
+
 ACTIVE, PAUSED, EXHAUSTED, KILLED, CLOSED = "active", "paused", "exhausted", "killed", "closed"
 STATES = frozenset({ACTIVE, PAUSED, EXHAUSTED, KILLED, CLOSED})
+#: a session that comes into one of these is compared with nothing that it did before
+JUDGED_ANEW = frozenset({ACTIVE, KILLED, CLOSED})
 MODES = ("observe", "soft", "enforce")
 ANOMALY_ACTIONS = ("alert", "pause", "kill")
 
@@ -75,6 +79,7 @@ class Session(Account, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     prompt_tokens_window: list[int] = field(default_factory=list)
+    prompt_sizes: ByLane = field(default_factory=dict)
     by_model: dict[str, ModelTotals] = field(default_factory=dict)
     estimated: int = 0
     longest_call_s: float = 0.0
@@ -112,6 +117,8 @@ class Hold(Struct, kw_only=True):
     provider: str = ""
     model: str = ""
     limit: int | None = None
+    #: what its prompt is compared with (prompt_sizes.lane_key); empty: nothing
+    lane: str = ""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

@@ -9,15 +9,13 @@ windows of a few calls, for at most LANES lanes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from agentwatch.core import alert
-
-#: lanes of a session that are kept; the one that was quiet for longest goes first
-LANES = 32
+from agentwatch.core.prompt_sizes import LANES
 
 #: the model, and the thread that the client names
 Lane = tuple[str, str | None]
@@ -151,22 +149,24 @@ class Ended(NamedTuple):
     left: int | None = None
 
 
-#: by a name of its own for each condition: (kind, lane or None)
-Levels = Iterator[tuple[tuple[str, Lane | None], Finding | None]]
+#: what a condition is known by: its kind, and its lane where it is one of a lane
+Name = tuple[str, Lane | None]
+Levels = Iterator[tuple[Name, Finding | None]]
 
 
 class Change(NamedTuple):
-    """What began and what ended with one call; ends by (kind, lane or None)."""
+    """What began and what ended with one call."""
 
-    began: list[tuple[tuple[str, Lane | None], Finding]]
-    over: list[tuple[str, Lane | None]]
+    began: list[tuple[Name, Finding]]
+    over: list[Name]
 
 
 class Episodes:
     """Makes one start and one end out of a condition that holds for many calls."""
 
-    def __init__(self) -> None:
-        self._open: OrderedDict[tuple[str, Lane | None], None] = OrderedDict()
+    def __init__(self, already: Iterable[Name] = ()) -> None:
+        #: what holds at the moment; of what is `already` so, only the end is told
+        self._open: OrderedDict[Name, None] = OrderedDict.fromkeys(already)
 
     def take(self, levels: Levels) -> Change:
         """What these conditions change."""

@@ -7,13 +7,13 @@ estimate, it raises an alert only where the provider's own count can hardly take
 
 from __future__ import annotations
 
-from bisect import insort
+from collections.abc import Iterable
 from itertools import pairwise
 
 from agentwatch.core.alert import INFO, PROMPT_GROWTH, WARNING
 from agentwatch.core.anomaly import Begun, Ended, Finding, Lane, Levels
+from agentwatch.core.prompt_sizes import WINDOW, Sizes, drop, put
 
-WINDOW = 5
 CONSECUTIVE = 3
 #: as a fraction, so that a growth of exactly 1.4 is none
 RATIO = (7, 5)
@@ -28,24 +28,23 @@ class Growth:
 
     __slots__ = ("_bound", "_guessed", "_lane", "_sizes", "_tokens")
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, sizes: Iterable[tuple[int, int]] = ()) -> None:
         self._lane = lane
-        #: (iteration, tokens) of the last prompts
-        self._sizes: list[tuple[int, int]] = []
+        #: the last prompts; those of before the daemon was started again are handed in
+        self._sizes = list(sizes)
         #: bound and tokens of a call that ended, by which others are estimated
         self._bound, self._tokens = 0, 0
         #: the call that is out, and was judged by an estimate
         self._guessed = 0
 
     def begun(self, call: Begun) -> Levels:
-        """A call was let through."""
-        sizes = self._sizes
+        """A call was let through. Where nothing is known of its size, nothing has changed."""
         if call.tokens:
-            self._put(call.iteration, call.tokens)
+            put(self._sizes, call.iteration, call.tokens)
+            yield from self._levels(self._sizes)
         elif (guess := self._guess(call)) is not None:
-            sizes = [*sizes[1 - WINDOW :], (call.iteration, guess)]
             self._guessed = call.iteration
-        yield from self._levels(sizes)
+            yield from self._levels([*self._sizes[1 - WINDOW :], (call.iteration, guess)])
 
     def ended(self, end: Ended) -> Levels:
         """It is over: by what the provider counted."""
@@ -53,13 +52,13 @@ class Growth:
         if self._guessed == call.iteration:
             self._guessed = 0
         if end.tokens:
-            self._put(call.iteration, end.tokens)
+            put(self._sizes, call.iteration, end.tokens)
             self._bound, self._tokens = call.bound, end.tokens
             yield from self._levels(self._sizes)
         elif end.failed:
-            self._drop(call.iteration)
+            drop(self._sizes, call.iteration)
 
-    def _levels(self, sizes: list[tuple[int, int]]) -> Levels:
+    def _levels(self, sizes: Sizes) -> Levels:
         """It holds from CONSECUTIVE growths on, until a ratio is seen that is none; while a call is
         out that was judged by an estimate, what others came to says nothing."""
         window = [tokens for _, tokens in sizes]
@@ -68,18 +67,6 @@ class Growth:
             yield (PROMPT_GROWTH, self._lane), self._found(window)
         elif run + 1 < len(window) and not self._guessed:
             yield (PROMPT_GROWTH, self._lane), None
-
-    def _put(self, iteration: int, tokens: int) -> None:
-        sizes = self._sizes
-        if sizes and iteration <= sizes[-1][0]:
-            self._drop(iteration)
-            insort(sizes, (iteration, tokens))
-        else:
-            sizes.append((iteration, tokens))
-        del sizes[:-WINDOW]
-
-    def _drop(self, iteration: int) -> None:
-        self._sizes[:] = [size for size in self._sizes if size[0] != iteration]
 
     def _guess(self, call: Begun) -> int | None:
         """The call's size, as the least that it will come to; None where that says nothing."""

@@ -73,6 +73,10 @@ class Held(Entry, frozen=True, tag="held"):
     limit: int | None = None
     #: the caller reaches the provider itself: the call does not come through the daemon
     elsewhere: bool = False
+    #: the lane of its prompt (prompt_sizes.lane_key), and the prompt's tokens where the caller has
+    #: counted them
+    lane: str = ""
+    input_tokens: int = 0
 
 
 class Extended(Entry, frozen=True, tag="extended"):

@@ -12,6 +12,7 @@ from typing import Any
 from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
 from agentwatch.core.accounts import Account, Hold, ModelTotals, Outcome, Session
+from agentwatch.core.prompt_sizes import drop, put_in_lane
 from agentwatch.errors import LedgerError, UnknownAccount, UnknownHold
 
 #: ended holds that are remembered here; older ones are found in the journal
@@ -152,13 +153,17 @@ class Balances:
     def _state_set(self, entry: e.StateSet) -> None:
         session = self.session(entry.session)
         session.state = entry.state
+        if entry.state in acc.JUDGED_ANEW:
+            session.prompt_sizes.clear()
         if entry.state == acc.ACTIVE:
             _settle_state(session)
 
     def _held(self, entry: e.Held) -> None:
         if entry.hold in self.holds or entry.hold in self.ended:
             raise LedgerError(f"hold {entry.hold} was held before")
-        self.session(entry.session)
+        session = self.session(entry.session)
+        if entry.lane and entry.input_tokens:
+            put_in_lane(session.prompt_sizes, entry.lane, entry.iteration, entry.input_tokens)
         for account_id in entry.accounts:
             account = self._open_account(account_id)
             account.held += entry.nanos
@@ -174,6 +179,7 @@ class Balances:
             provider=entry.provider,
             model=entry.model,
             limit=entry.limit,
+            lane=entry.lane,
         )
 
     def _extended(self, entry: e.Extended) -> None:
@@ -184,6 +190,9 @@ class Balances:
 
     def _settled(self, entry: e.Settled) -> None:
         hold = self._end(entry.hold, entry.nanos, entry.basis)
+        if hold.lane and entry.input_tokens and entry.basis == "usage":
+            sizes = self.session(hold.session).prompt_sizes
+            put_in_lane(sizes, hold.lane, hold.iteration, entry.input_tokens)
         for account_id in hold.accounts:
             account = self.accounts[account_id]
             account.settled += entry.nanos
@@ -194,6 +203,7 @@ class Balances:
 
     def _voided(self, entry: e.Voided) -> None:
         hold = self._end(entry.hold, 0, "void")
+        drop(self.session(hold.session).prompt_sizes.get(hold.lane, []), hold.iteration)
         self._settle_states(hold.accounts)
 
     def _adjusted(self, entry: e.Adjusted) -> None:

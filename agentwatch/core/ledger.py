@@ -204,8 +204,11 @@ class Ledger(Balances):
         model: str = "",
         may_wait: bool = True,
         elsewhere: bool = False,
+        lane: str = "",
+        input_tokens: int = 0,
     ) -> tuple[Admitted | Waits | Refused, list[e.AnyEntry]]:
-        """Set aside a call's worst case on all its accounts, or on none.
+        """Set aside a call's worst case on all its accounts, or on none. `lane` and `input_tokens`
+        (0: not counted yet) tell what its prompt is compared with (`prompt_sizes`).
 
         Raises UnknownAccount, BarredError; LedgerError where a call with this id has ended.
         """
@@ -230,6 +233,8 @@ class Ledger(Balances):
                 model=model,
                 limit=verdict.limit,
                 elsewhere=elsewhere,
+                lane=lane,
+                input_tokens=input_tokens,
             )
             return verdict, self._do(entry)
         if isinstance(verdict, Refused):
@@ -248,12 +253,15 @@ class Ledger(Balances):
         hold_id: str,
         at: float,
         provider: str = "",
+        lane: str = "",
+        counted: int = 0,
         **details: Any,
     ) -> list[e.AnyEntry]:
         """Charge a call that was made without a hold: it is told of when its money is gone, so it
         is never refused, whatever the session's state. What no account had free is overdraft.
 
-        `hold_id` is the call's own: where it is known, nothing is charged. Raises UnknownAccount.
+        `hold_id` is the call's own: where it is known, nothing is charged. `counted`: its input
+        tokens where somebody has counted them (else 0). Raises UnknownAccount.
         """
         if hold_id in self.holds or hold_id in self.ended:
             return []
@@ -272,6 +280,8 @@ class Ledger(Balances):
             provider=provider,
             model=str(details.get("model", "")),
             elsewhere=True,
+            lane=lane,
+            input_tokens=counted,
         )
         settled = e.Settled(at=at, hold=hold_id, nanos=nanos, basis=basis, **details)
         return self._do(held) + self._do(settled)

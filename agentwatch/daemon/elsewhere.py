@@ -18,6 +18,7 @@ from agentwatch.core.accounts import Session
 from agentwatch.core.money import to_usd
 from agentwatch.core.price_book import ModelPrice, PriceBook
 from agentwatch.core.prices import Unpriced, cost
+from agentwatch.core.prompt_sizes import lane_key
 from agentwatch.core.usage import Usage
 from agentwatch.daemon.fields import count, seconds, text
 from agentwatch.daemon.flight import Over
@@ -116,6 +117,8 @@ class Elsewhere:
             cost.basis,
             hold_id=call_id,
             provider=bill.ask.provider,
+            lane=lane_key(bill.ask.model, bill.ask.thread),
+            counted=bill.counted or 0,
             model=cost.model,
             input_tokens=cost.input_tokens,
             output_tokens=cost.output_tokens,

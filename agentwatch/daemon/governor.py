@@ -22,6 +22,7 @@ from agentwatch.core.admission import Admitted, Policy, Refused, Waits, is_hopel
 from agentwatch.core.estimate import Quote
 from agentwatch.core.ledger import BARRED
 from agentwatch.core.prices import PriceBook
+from agentwatch.core.prompt_sizes import lane_key
 from agentwatch.daemon import failpoints, words
 from agentwatch.daemon.events import Events, event_of
 from agentwatch.daemon.flight import Flight
@@ -221,6 +222,7 @@ class Governor:
                     provider=ask.provider,
                     model=ask.model,
                     may_wait=may_wait,
+                    lane=lane,
                 )
             except BarredError as error:
                 whose, _ = self.store.ledger.state_at(session, self.store.now())
@@ -237,6 +239,7 @@ class Governor:
             return is_hopeless(quoted, self.store.ledger.purses(session, charged), self._policy)
 
         charged = acc.charged_accounts(session, self.store.now())
+        lane = lane_key(ask.model, ask.thread)
         self._check_journal(session)
         verdict, written = await self._turnstile.pass_through(
             charged, attempt, self._settings.enforcement.hold_wait_s, hopeless

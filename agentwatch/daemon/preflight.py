@@ -23,6 +23,7 @@ from agentwatch.core.anomaly import Begun
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import parse_usd, to_usd
 from agentwatch.core.prices import PriceBook
+from agentwatch.core.prompt_sizes import lane_key
 from agentwatch.core.seen import Seen
 from agentwatch.daemon import words
 from agentwatch.daemon.fields import check_fields, count, money, text
@@ -144,6 +145,8 @@ class Preflight:
             "model": ask.model,
             "may_wait": False,
             "elsewhere": True,
+            "lane": lane_key(ask.model, ask.thread),
+            "input_tokens": ask.input_bound,
         }
         try:
             verdict, written = self._store.hold(session.name, quoted, _POLICY, hold_id, **about)
@@ -196,7 +199,8 @@ class Preflight:
             reason=found.reason,
         )
         self._out[hold.id].trace.charge = found
-        self._over(outcome, Over(outcome.nanos, found.input_tokens or None))
+        counted = found.input_tokens if found.basis == "usage" else None
+        self._over(outcome, Over(outcome.nanos, counted))
         return outcome, written
 
     def _over(self, outcome: Outcome, how: Over) -> None:

@@ -29,9 +29,10 @@ from agentwatch.core.alert import (
     Alert,
     stronger,
 )
-from agentwatch.core.anomaly import Begun, Change, Ended, Finding, Lane
+from agentwatch.core.anomaly import Begun, Change, Ended, Finding, Lane, Limits, Name
 from agentwatch.core.anomaly_session import Watched
 from agentwatch.core.money import to_usd, usd_text
+from agentwatch.core.prompt_sizes import lane_key
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.flight import Over
 from agentwatch.errors import AlertsUnavailable, LedgerError
@@ -50,8 +51,6 @@ MOST_SESSIONS = 2_000
 SHOWN = 20
 MOST_OF_A_SESSION = 500
 
-Name = tuple[str, Lane | None]
-
 
 class _Open(NamedTuple):
     """What was done about something that is not over. `alert_id`: None where another of its
@@ -62,11 +61,11 @@ class _Open(NamedTuple):
 
 
 class _Session:
-    """What is known of one session."""
+    """What is known of one session; `growing` from before it was forgotten."""
 
-    def __init__(self, watched: Watched) -> None:
-        self.watched = watched
-        self.open: dict[Name, _Open] = {}
+    def __init__(self, session: Session, limits: Limits, growing: dict[Name, _Open]) -> None:
+        self.watched = Watched(limits, session.prompt_sizes, growing)
+        self.open = growing
         #: nanos beyond what was held, as they were told
         self.overdraft: int | None = None
 
@@ -108,19 +107,36 @@ class Watch:
         self._limits = settings.limits
         self._events = events
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        #: prompts that grew when their session was watched last, or by the process before this one
+        self._growing: dict[str, dict[Name, _Open]] = {}
         self._told: OrderedDict[str, _Told] = OrderedDict()
         store.listen(self._heard)
 
     async def open(self) -> None:
         """Read what was told before this process began. Sessions are judged anew from here on, so
-        what was open is over."""
+        what was open is over, but for `prompt_growth`: the ledger has all that it is judged by."""
         self.alerts.open()
-        self.alerts.end_all(self._store.now())
         try:
+            growing = filter(self._goes_on, await self.alerts.unended(PROMPT_GROWTH))
+            for alert in growing:
+                known = self._growing.setdefault(alert.session_id, {})
+                known[PROMPT_GROWTH, _lane_of(alert)] = _Open(alert.action, alert.id)
+            self.alerts.end_all(self._store.now(), but=self._growing_ids())
             for alert in await self.alerts.latest(2_000):
                 self._told_of(alert.session_id).shown.append(alert)
         except AlertsUnavailable as error:
             logger.error("what was told before is not known: %s", error)
+
+    def _goes_on(self, alert: Alert) -> bool:
+        """Whether the lane's next prompt will tell if these grow on."""
+        session = self._store.ledger.sessions.get(alert.session_id)
+        if session is None or session.state_at(self._store.now()) == acc.CLOSED:
+            return False
+        return bool(session.prompt_sizes.get(lane_key(*_lane_of(alert))))
+
+    def _growing_ids(self) -> list[str]:
+        found = (each for known in self._growing.values() for each in known.values())
+        return [each.alert_id for each in found if each.alert_id]
 
     # ---- what the governor tells
 
@@ -216,12 +232,19 @@ class Watch:
     def _known(self, session: Session) -> _Session:
         known = self._sessions.get(session.name)
         if known is None:
-            known = self._sessions[session.name] = _Session(Watched(self._limits))
+            growing = self._growing.pop(session.name, {})
+            known = self._sessions[session.name] = _Session(session, self._limits, growing)
             if len(self._sessions) > MOST_SESSIONS:
-                self._sessions.popitem(last=False)
+                self._forget(*self._sessions.popitem(last=False))
         else:
             self._sessions.move_to_end(session.name)
         return known
+
+    def _forget(self, session_id: str, known: _Session) -> None:
+        """Others are watched now. What is told once an episode is not told again for that."""
+        growing = {name: what for name, what in known.open.items() if name[0] == PROMPT_GROWTH}
+        if growing:
+            self._growing[session_id] = growing
 
     def _take(self, session: Session, known: _Session, change: Change) -> None:
         for name in change.over:
@@ -314,15 +337,21 @@ class Watch:
             told = self._told.get(entry.session)
             if told is not None:
                 told.why = ""
-        if entry.state in (acc.KILLED, acc.CLOSED, acc.ACTIVE):
+        if entry.state in acc.JUDGED_ANEW:
             known = self._sessions.pop(entry.session, None)
-            for what in known.open.values() if known is not None else ():
+            open_then = self._growing.pop(entry.session, {}) if known is None else known.open
+            for what in open_then.values():
                 self._over(entry.session, what)
 
 
 def alert_shape(alert: Alert) -> dict[str, Any]:
     """An alert as everybody sees it."""
     return msgspec.structs.asdict(alert)
+
+
+def _lane_of(growth: Alert) -> Lane:
+    """Whose prompts an alert of `prompt_growth` is about."""
+    return growth.evidence.get("model", ""), growth.evidence.get("thread")
 
 
 def _is_told(known: _Session, kind: str, action: str) -> bool:

@@ -165,11 +165,11 @@ class AlertStore:
             )
         )
 
-    def end_all(self, at: float) -> None:
-        """Whatever is open: nobody watches it any more."""
-        self._jobs.put(
-            lambda db: _run(db, "UPDATE alerts SET ended_at = ? WHERE ended_at IS NULL", at)
-        )
+    def end_all(self, at: float, but: Sequence[str] = ()) -> None:
+        """Whatever is open, but for these alerts: nobody watches it any more."""
+        marks = ", ".join("?" * len(but))
+        query = f"UPDATE alerts SET ended_at = ? WHERE ended_at IS NULL AND id NOT IN ({marks})"  # noqa: S608
+        self._jobs.put(lambda db: _run(db, query, at, *but))
 
     def delivered(self, alert_id: str, channel: str) -> None:
         """It was taken."""
@@ -203,17 +203,21 @@ class AlertStore:
         self, limit: int, session_id: str | None = None, *, unacked: bool = False
     ) -> list[Alert]:
         """The last alerts, the oldest of them first."""
-        where, values = ["1"], []
+        where, values = ["1"], list[Any]()
         if session_id is not None:
             where.append("session_id = ?")
             values.append(session_id)
         if unacked:
             where.append("acked_at IS NULL")
-        query = (
-            f"SELECT {_FIELDS} FROM alerts WHERE {' AND '.join(where)} "  # noqa: S608
-            "ORDER BY number DESC LIMIT ?"
-        )
-        rows = await self._ask(lambda db: db.execute(query, (*values, limit)).fetchall())
+        return await self._alerts(" AND ".join(where), *values, limit)
+
+    async def unended(self, kind: str) -> list[Alert]:
+        """The alerts of a kind whose cause has not ended, the oldest first."""
+        return await self._alerts("ended_at IS NULL AND kind = ?", kind, KEPT)
+
+    async def _alerts(self, where: str, *values: object) -> list[Alert]:
+        query = f"SELECT {_FIELDS} FROM alerts WHERE {where} ORDER BY number DESC LIMIT ?"  # noqa: S608
+        rows = await self._ask(lambda db: db.execute(query, values).fetchall())
         return [_alert(row) for row in reversed(rows)]
 
     async def acknowledge(self, ids: Iterable[str] | None, at: float) -> list[str]:

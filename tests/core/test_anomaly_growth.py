@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watching import LANE, Calls
 
+from agentwatch.core.alert import PROMPT_GROWTH
+from agentwatch.core.anomaly import Limits
 from agentwatch.core.anomaly_growth import WINDOW, Growth
+from agentwatch.core.anomaly_session import Watched
+from agentwatch.core.prompt_sizes import lane_key, put
 
 # sizes that grow by about the ratio, so that both sides of it are met
 STEPS = st.lists(st.sampled_from([(1, 1), (7, 5), (3, 2), (141, 100), (2, 1), (1, 3)]), max_size=30)
@@ -42,6 +46,39 @@ def test_the_rule_is_another_than_the_contract_s(steps: list[tuple[int, int]]) -
     for size in sizes:
         calls.prompt(size)
     assert [n for kind, n in calls.began if kind == "prompt_growth"] == plainly(sizes)
+
+
+@given(STEPS, st.sets(st.integers(1, 30)), st.booleans())
+def test_a_restart_makes_a_runaway_a_new_one(
+    steps: list[tuple[int, int]], restarts: set[int], counted: bool
+) -> None:
+    """The daemon dies before these calls: what the ledger has of the sizes, and the alerts of what
+    is open, is all that is left."""
+    sizes, calls, kept = sizes_of(steps), Calls(), list[tuple[int, int]]()
+    for number, size in enumerate(sizes, 1):
+        if number in restarts:
+            already = [(PROMPT_GROWTH, LANE)] if _open(calls) else []
+            calls.watched = Watched(Limits(), {lane_key(*LANE): kept}, already)
+        call = calls.begin(tokens=size if counted else None)
+        calls.end(call, tokens=size)
+        put(kept, number, size)
+    assert [n for kind, n in calls.began if kind == "prompt_growth"] == plainly(sizes)
+
+
+def test_a_call_that_was_out_when_the_daemon_died_ends_what_it_began() -> None:
+    """It was told of by its size before it was sent, of which the ledger knows nothing."""
+    calls, kept = Calls(), list[tuple[int, int]]()
+    for number, tokens in enumerate((2_000, 2_000, 4_000, 8_000), 1):
+        calls.prompt(tokens)
+        put(kept, number, tokens)
+    known = {lane_key(*LANE): kept}
+    calls.begin(bound=10**6)
+    assert calls.kinds == ["prompt_growth"]
+    calls.watched = Watched(Limits(), known, [(PROMPT_GROWTH, LANE)])
+    calls.end(calls.begin(), tokens=16_000)
+    assert (calls.kinds, calls.over) == (["prompt_growth"], [])
+    calls.end(calls.begin(), tokens=16_000)
+    assert calls.over == ["prompt_growth"]
 
 
 @given(STEPS, st.randoms(use_true_random=False))

@@ -154,6 +154,45 @@ def test_the_last_prompts_models_and_tokens_of_a_session_add_up() -> None:
     assert (session.by_model["m"].calls, session.by_model["m"].nanos) == (7, 70)
 
 
+def prompt(number: int, tokens: int, lane: str = "a", counted: int = 0) -> list[e.AnyEntry]:
+    replace = msgspec.structs.replace
+    hold = replace(held(f"h{number}", iteration=number), lane=lane, input_tokens=counted)
+    return [hold, settled(f"h{number}", input_tokens=tokens)]
+
+
+def test_the_prompts_of_one_lane_are_compared_with_another_s() -> None:
+    entries = prompt(1, 10) + prompt(2, 70, "b") + prompt(3, 20) + prompt(4, 5, "")
+    assert fold(*entries).session("s").prompt_sizes == {"b": [(2, 70)], "a": [(1, 10), (3, 20)]}
+
+
+def test_a_prompt_of_which_nothing_was_reported_counts_by_what_may_be_made_up() -> None:
+    counted, _ = prompt(1, 0, counted=90)
+    uncounted, _ = prompt(2, 0)
+    ends = [
+        e.Settled(at=JAN, hold=hold, nanos=9, basis=basis, input_tokens=4_000)
+        for hold, basis in (("h1", "crash"), ("h2", "estimate"))
+    ]
+    session = fold(counted, uncounted, *ends).session("s")
+    assert session.prompt_sizes == {"a": [(1, 90)]}
+
+
+def test_a_prompt_that_was_given_back_counts() -> None:
+    again, _ = prompt(2, 0, counted=500)
+    void = e.Voided(at=JAN, hold="h2", reason="429")
+    other = [held("h3", iteration=3), e.Voided(at=JAN, hold="h3", reason="429")]
+    session = fold(*prompt(1, 10), again, void, *other).session("s")
+    assert session.prompt_sizes == {"a": [(1, 10)]}
+
+
+@pytest.mark.parametrize(
+    ("state", "left"),
+    [("active", 0), ("killed", 0), ("closed", 0), ("paused", 1), ("exhausted", 1)],
+)
+def test_a_session_that_goes_on_is_compared_with_what_it_did_before(state: str, left: int) -> None:
+    entries = [*prompt(1, 10), e.StateSet(at=JAN, session="s", state=state)]
+    assert len(fold(*entries).session("s").prompt_sizes) == left
+
+
 def test_only_so_many_ends_are_remembered() -> None:
     balances = fold()
     for number in range(REMEMBERED_ENDS + 1):

@@ -206,6 +206,31 @@ async def test_one_session_s_thousands_push_others_out(
     assert len(await here.watch.alerts.latest(100)) == 3
 
 
+async def test_growth_is_told_again_when_its_session_was_forgotten_meanwhile(
+    here: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_SESSIONS", 1)
+    here.open(None)
+    here.open(None, "other")
+
+    async def prompts(*sizes: int, name: str = "s") -> None:
+        for size in sizes:
+            here.upstream.will(answered(size, content=f"{size:b}"))
+            await here.start(FakeClient(), name=name, model="gpt-4o")
+
+    await prompts(10, 20, 40)
+    await prompts(10, name="other")
+    await prompts(80)
+    await prompts(10, name="other")
+    await prompts(160)
+    alerts = await here.watch.alerts.latest(10)
+    assert [(alert.kind, alert.ended_at) for alert in alerts] == [("prompt_growth", None)]
+    await prompts(10, name="other")
+    here.store.set_state("s", "kill")
+    (alert,) = await here.watch.alerts.latest(10)
+    assert alert.ended_at is not None
+
+
 async def test_sessions_that_ended_are_watched_for_ever(here: Bench) -> None:
     here.open()
     await calls(here, 6, **told())

@@ -56,6 +56,18 @@ async def test_what_was_just_told_is_not_in_the_answer(store: AlertStore) -> Non
         assert (await store.latest(1))[0].id == f"al{number}"
 
 
+async def test_what_goes_on_is_ended_with_the_rest(store: AlertStore) -> None:
+    for number, kind in enumerate(["prompt_growth", "cycle", "prompt_growth", "prompt_growth"]):
+        store.add(alert(number, kind=kind))
+    store.end("al2", 8.0)
+    found = await store.unended("prompt_growth")
+    assert [each.id for each in found] == ["al0", "al3"]
+    store.end_all(9.0, but=["al3"])
+    assert [each.ended_at for each in await store.latest(9)] == [9.0, 9.0, 8.0, None]
+    store.end_all(10.0)
+    assert await store.unended("prompt_growth") == []
+
+
 async def test_a_restart_forgets_alerts(store: AlertStore, path: Path) -> None:
     store.add(alert(1, evidence={"ratios": [1.5, None], "thread": "ünï"}, action="pause"))
     store.add(alert(2, "other"))
