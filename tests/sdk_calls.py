@@ -8,6 +8,8 @@ daemon's and the stand-in's.
 from __future__ import annotations
 
 import asyncio
+import io
+import wave
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ CLASSES = {
 CHAT_MODELS = {"openai": "gpt-4o-mini", "groq": "llama-3.1-8b-instant", "xai": "grok-3-mini"}
 CLAUDE = "claude-haiku-4-5"
 GEMINI = "gemini-2.5-flash"
+GEMINI_IMAGE = "gemini-2.5-flash-image"
 #: tokens that a call may answer with: holds stay small
 LIMIT = 50
 
@@ -192,6 +195,78 @@ async def async_embeddings(client: Any, said: str) -> None:
     assert (await client.embeddings.create(model="text-embedding-3-small", input=said)).data
 
 
+# ---- sound and images
+
+
+def _sound() -> tuple[str, bytes]:
+    """Two seconds of it."""
+    made = io.BytesIO()
+    with wave.open(made, "wb") as writer:
+        writer.setparams((1, 2, 8_000, 0, "NONE", ""))
+        writer.writeframes(b"\0\1" * 16_000)
+    return "speech.wav", made.getvalue()
+
+
+def _picture() -> tuple[str, bytes, str]:
+    return "a.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 500, "image/png"
+
+
+def _image(said: str, **more: Any) -> dict[str, Any]:
+    return {"model": "gpt-image-2", "prompt": said, "quality": "low", **more}
+
+
+def _speech(said: str, **more: Any) -> dict[str, Any]:
+    return {"model": "tts-1", "input": said, "voice": "alloy", **more}
+
+
+def _heard(**more: Any) -> dict[str, Any]:
+    return {"model": "whisper-1", "file": _sound(), **more}
+
+
+def image(client: Any, said: str) -> None:
+    assert client.images.generate(**_image(said)).data
+
+
+def image_stream(client: Any, said: str) -> None:
+    *_, last = client.images.generate(**_image(said), stream=True)
+    assert last.usage.total_tokens
+
+
+def image_edit(client: Any, said: str) -> None:
+    assert client.images.edit(**_image(said), image=_picture()).data
+
+
+def speech(client: Any, said: str) -> None:
+    assert client.audio.speech.create(**_speech(said)).read()
+
+
+def speech_bytes(client: Any, said: str) -> None:
+    asked = _speech(said)
+    with client.audio.speech.with_streaming_response.create(**asked) as answer:
+        assert b"".join(answer.iter_bytes())
+
+
+def transcription(client: Any, said: str) -> None:
+    assert client.audio.transcriptions.create(**_heard()).text
+
+
+def transcription_stream(client: Any, said: str) -> None:
+    asked = _heard(model="gpt-4o-mini-transcribe", prompt=said)
+    assert list(client.audio.transcriptions.create(**asked, stream=True))
+
+
+async def async_image(client: Any, said: str) -> None:
+    assert (await client.images.generate(**_image(said))).data
+
+
+async def async_speech(client: Any, said: str) -> None:
+    assert (await client.audio.speech.create(**_speech(said))).content
+
+
+async def async_transcription(client: Any, said: str) -> None:
+    assert (await client.audio.transcriptions.create(**_heard())).text
+
+
 # ---- Anthropic
 
 
@@ -252,6 +327,12 @@ def generate_stream(client: Any, said: str) -> None:
         pass
 
 
+def generate_image(client: Any, said: str) -> None:
+    config = {"response_modalities": ["TEXT", "IMAGE"], "max_output_tokens": 3000}
+    made = client.models.generate_content(model=GEMINI_IMAGE, contents=said, config=config)
+    assert any(part.inline_data for part in made.parts)
+
+
 def gemini_chat(client: Any, said: str) -> None:
     asked = _generate(said)
     talk = client.chats.create(model=asked["model"], config=asked["config"])
@@ -293,6 +374,16 @@ ROWS = [
     Row("openai", "async chat, `with_raw_response`", async_raw, is_async=True),
     Row("openai", "async responses", async_responses, is_async=True),
     Row("openai", "async embeddings", async_embeddings, is_async=True),
+    Row("openai", "images.generate", image),
+    Row("openai", "images.generate, streamed", image_stream, streams=True),
+    Row("openai", "images.edit", image_edit),
+    Row("openai", "audio.speech", speech),
+    Row("openai", "audio.speech, `with_streaming_response`", speech_bytes),
+    Row("openai", "audio.transcriptions", transcription),
+    Row("openai", "audio.transcriptions, streamed", transcription_stream, streams=True),
+    Row("openai", "async images.generate", async_image, is_async=True),
+    Row("openai", "async audio.speech", async_speech, is_async=True),
+    Row("openai", "async audio.transcriptions", async_transcription, is_async=True),
     Row("anthropic", "messages", message),
     Row("anthropic", "messages, streamed", message_stream, streams=True),
     Row("anthropic", "messages, `stream` helper", message_helper, streams=True),
@@ -313,6 +404,7 @@ ROWS = [
     Row("xai", "async chat, streamed", async_chat_stream, is_async=True, streams=True),
     Row("gemini", "generate_content", generate),
     Row("gemini", "generate_content_stream", generate_stream, streams=True),
+    Row("gemini", "generate_content, an image", generate_image),
     Row("gemini", "chats", gemini_chat),
     Row("gemini", "embed_content", gemini_embed),
     Row("gemini", "async generate_content", async_generate, is_async=True),
