@@ -64,7 +64,8 @@ class Process(Struct, frozen=True, kw_only=True):
 
 
 class Running(Struct, frozen=True, kw_only=True):
-    """What daemon.json tells of the daemon. `started_at`: seconds since 1970."""
+    """What daemon.json tells of the daemon. `started_at`, and `config_at`, when the configuration
+    that it goes by was read: seconds since 1970."""
 
     schema_version: int = 1
     version: str
@@ -73,6 +74,7 @@ class Running(Struct, frozen=True, kw_only=True):
     port: int
     socket: str
     started_at: float
+    config_at: float = 0.0
 
 
 def config_files(paths: Paths) -> dict[str, bytes]:

@@ -54,10 +54,10 @@ def main(argv: Sequence[str] | None = None, command: Sequence[str] = CHILD) -> i
     try:
         if not arguments.check:
             _refuse_inside()
-        handover = Handover(keys, config_files(find_paths(os.environ)))
+        handover = Handover(keys, config_files(find_paths(os.environ)), time.time())
         settings = load_settings({"port": arguments.port}, read=handover.read)
         own = hygiene.take_keys_from_environment(own_key_variables(settings.own_providers))
-        handover = Handover({**own, **keys}, handover.files)
+        handover = replace(handover, keys={**own, **keys})
         log.configure(settings.log.level, handover.keys.values())
         if arguments.check:
             return _check(settings, handover)
@@ -101,7 +101,7 @@ def _fail(error: Exception, code: int) -> int:
 def _reread(handover: Handover) -> Handover:
     """The configuration as it is now; as it was where it can't be read."""
     try:
-        return Handover(handover.keys, config_files(find_paths(os.environ)))
+        return Handover(handover.keys, config_files(find_paths(os.environ)), time.time())
     except SettingsError as error:
         logger.error("the configuration stays as it was: %s", error)
         return handover
@@ -147,13 +147,15 @@ def _supervise(
         port=listening.port,
         socket=str(listening.path),
         started_at=time.time(),
+        config_at=handover.read_at,
     )
     write_running(settings.paths.daemon_file, about)
 
-    def told(pid: int) -> None:
+    def told(pid: int, config_at: float) -> None:
+        now = replace(about, serving=Process.of(pid), config_at=config_at)
         # a full disk must not end the daemon: what the file tells can be asked on the socket
         with contextlib.suppress(OSError):
-            write_running(settings.paths.daemon_file, replace(about, serving=Process.of(pid)))
+            write_running(settings.paths.daemon_file, now)
 
     plan = Plan(
         handover=handover,

@@ -23,6 +23,7 @@ from agentwatch.daemon.fields import json_body
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.preflight import Preflight
+from agentwatch.daemon.recheck import check_configuration
 from agentwatch.daemon.routes import (
     Answer,
     Asked,
@@ -193,7 +194,11 @@ class Control:
         }
 
     async def restart(self, asked: Asked) -> Answer:
-        """Have another process take this one's place, by the configuration as it is now."""
+        """Have another process take this one's place, by the configuration as it is now.
+
+        Raises Refusal where that is wrong.
+        """
+        await check_configuration()
         self._do_restart()
         return {"restarting": True}
 

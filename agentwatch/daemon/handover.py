@@ -22,10 +22,12 @@ PIPE_BYTES = 1 << 20
 
 
 class Handover(Struct, frozen=True):
-    """`keys` by provider, `files` by path; a file that is not in it was not there."""
+    """`keys` by provider, `files` by path; a file that is not in it was not there. `read_at`: when
+    the files were read, in seconds since 1970."""
 
     keys: Mapping[str, str]
     files: Mapping[str, bytes] = {}
+    read_at: float = 0.0
 
     def __repr__(self) -> str:
         return f"Handover(keys of {sorted(self.keys)}, files {sorted(self.files)})"

@@ -63,8 +63,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     stop_grace_s: float
     command: Sequence[str] = CHILD
     hangup_stops: bool = False
-    #: told the pid of each process that has begun to serve
-    on_ready: Callable[[int], None] = lambda pid: None
+    #: told the pid of each process that has begun to serve, and since when its configuration is so
+    on_ready: Callable[[int, float], None] = lambda pid, config_at: None
     #: the handover with the configuration's files as they are now
     reread: Callable[[Handover], Handover] = lambda handover: handover
 
@@ -262,7 +262,7 @@ class Supervisor:
         self._failed_starts = 0
         self._before = None
         logger.info("serving: pid %d, port %d", child.pid, self._listening.port)
-        self._plan.on_ready(child.pid)
+        self._plan.on_ready(child.pid, self._plan.handover.read_at)
         notify_systemd("READY=1")
 
     def _stop(self, child: Child, *, impatient: bool) -> None:

@@ -32,6 +32,8 @@ STOP_MARGIN_S = 12.0
 KILL_LIMIT_S = 5.0
 LOG_MAX_BYTES = 10_000_000
 _ASK_TIMEOUT_S = 5.0
+#: it looks at its configuration first
+_RESTART_TIMEOUT_S = 45.0
 _POLL_S = 0.02
 _TOLD_LIMIT_S = 1.0
 _PROGRAM = (sys.executable, "-P", "-m", "agentwatch.daemon")
@@ -272,7 +274,11 @@ def status(settings: Settings) -> dict[str, Any]:
 
 def restart_daemon(settings: Settings, version: str) -> str:
     """Put a new process in the place of the one that serves: "started", "replaced" (the listening
-    sockets stayed open) or "restarted" (they could not: another port, version, no supervisor)."""
+    sockets stayed open) or "restarted" (they could not: another port, version, no supervisor).
+
+    Raises AgentWatchError where it goes on by its old configuration, with what is wrong with the
+    new one; DaemonUnavailable where nothing serves.
+    """
     if not lock_held(settings.paths.lock):
         ensure_daemon(settings)
         return "started"
@@ -294,11 +300,14 @@ def _can_replace(running: Running, settings: Settings, version: str) -> bool:
 
 
 def _replace(settings: Settings, running: Running) -> str:
+    log = settings.paths.log
+    before, reread = log.stat().st_size if log.exists() else 0, True
     try:
-        Control(settings).request("POST", "/v1/restart")
+        Control(settings).request("POST", "/v1/restart", timeout_s=_RESTART_TIMEOUT_S)
     except DaemonUnavailable:
         # it does not answer: another takes its place, and goes by what it went by
         running.supervisor.signal(signal.SIGUSR1)
+        reread = False
     running.supervisor.signal(signal.SIGCONT)
 
     def replaced() -> bool:
@@ -308,6 +317,10 @@ def _replace(settings: Settings, running: Running) -> str:
     patience_s = settings.daemon.stop_grace_s + STOP_MARGIN_S + START_LIMIT_S
     if not _wait(replaced, patience_s) or not is_serving(settings, _ASK_TIMEOUT_S):
         raise DaemonUnavailable("the daemon did not come back: look at `agentwatch logs`")
+    now = read_running(settings.paths.daemon_file)
+    if reread and now is not None and now.config_at == running.config_at:
+        why = _gist(_log_since(log, before)) or "look at `agentwatch logs`"
+        raise AgentWatchError(f"{why}. The daemon goes on by its old configuration")
     return "replaced"
 
 

@@ -80,6 +80,21 @@ def test_a_channel_that_can_not_be_is_reported_as_taken_in(home: Path) -> None:
     assert json.loads(type_in("status", "--json").stdout)["pid"] == first["pid"]
 
 
+def test_a_configuration_that_no_look_found_wrong_is_reported_as_taken_in(home: Path) -> None:
+    """It was changed after it was looked at: the next process goes by the one before."""
+    type_in("up")
+    first = json.loads(type_in("status", "--json").stdout)
+    (home / "config.toml").write_text("# not so\n")
+    done = type_in("restart")
+    assert isinstance(done.exception, AgentWatchError)
+    assert done.exception.exit_code == 1
+    assert str(done.exception) == "this is not so. The daemon goes on by its old configuration"
+    second = json.loads(type_in("status", "--json").stdout)
+    assert second["running"] and second["pid"] != first["pid"]
+    (home / "config.toml").write_text("# but so\n")
+    assert "replaced" in type_in("restart").stderr
+
+
 def test_status_has_the_contract_s_keys_whether_it_runs_or_not(home: Path) -> None:
     keys = {"running", "pid", "port", "socket", "version", "state_url", "started_at"}
     keys |= {"sessions", "fail_open", "schema_version"}

@@ -1,7 +1,9 @@
 """Stands for the serving process in tests of the supervisor and of `up`: takes the same arguments,
-answers every request with its pid. FAKE_SERVING says how it misbehaves."""
+answers every request with its pid. FAKE_SERVING says how it misbehaves; a configuration with "# not
+so" in it is wrong to it alone."""
 
 import argparse
+import base64
 import json
 import os
 import signal
@@ -23,7 +25,11 @@ if mode.startswith("exit:"):
     sys.exit(int(mode.removeprefix("exit:")))
 
 with os.fdopen(told.keys_fd) as pipe:
-    keys = json.loads(pipe.read())["keys"]
+    handed = json.loads(pipe.read())
+keys = handed["keys"]
+if any(b"# not so" in base64.b64decode(content) for content in handed["files"].values()):
+    print("agentwatch: this is not so", file=sys.stderr)
+    sys.exit(78)
 if mode == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 else:
