@@ -56,12 +56,13 @@ class Row(NamedTuple):
     def run(self, client: Any, said: str = "hello") -> None:
         """Make the call with this client."""
         if self.is_async:
-            asyncio.run(_closing(client, self.make(client, said)))
+            asyncio.run(closing(client, self.make(client, said)))
         else:
             self.make(client, said)
 
 
-async def _closing(client: Any, call: Any) -> None:
+async def closing(client: Any, call: Any) -> None:
+    """Await a call of this client's, and close the client."""
     try:
         await call
     finally:

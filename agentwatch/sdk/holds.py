@@ -9,7 +9,6 @@ A hold of which nothing was told is settled in full: its call was, or may have b
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
 from agentwatch.sdk.denial import EXCEEDED, KILLED, Denial
+from agentwatch.sdk.loops import elsewhere
 from agentwatch.sdk.spool import Spool
 
 if TYPE_CHECKING:
@@ -128,16 +128,16 @@ class AsyncHold:
         return self._hold.held_usd
 
     async def __aenter__(self) -> AsyncHold:
-        await asyncio.to_thread(self._hold.__enter__)
+        await elsewhere(self._hold.__enter__)
         return self
 
     async def settle(self, told: Any = None) -> None:
         """See Hold.settle."""
-        await asyncio.to_thread(self._hold.settle, told)
+        await elsewhere(lambda: self._hold.settle(told), always=True)
 
     async def void(self) -> None:
         """See Hold.void."""
-        await asyncio.to_thread(self._hold.void)
+        await elsewhere(self._hold.void, always=True)
 
     async def __aexit__(
         self,
@@ -145,7 +145,7 @@ class AsyncHold:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self._hold.__exit__, kind, error, trace)
+        await elsewhere(lambda: self._hold.__exit__(kind, error, trace), always=True)
 
 
 #: where an answer has its usage

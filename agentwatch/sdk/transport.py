@@ -8,22 +8,20 @@ the other's answers.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 from agentwatch.sdk.denial import Denial, LastEvent, denial_of
 from agentwatch.sdk.door import Door
+from agentwatch.sdk.loops import elsewhere, running_loop
 from agentwatch.sdk.route import BASE_HEADER, SLOTS, daemon_headers, daemon_path, own_base
 from agentwatch.sdk.session import Session, Straight, Through
 from agentwatch.sdk.straight import Alone, Tap, prepare
-
-T = TypeVar("T")
 
 #: the key of a client that has none of its own: the daemon has it
 NO_KEY = "no-key-here-the-daemon-has-it"
@@ -229,7 +227,7 @@ class AsyncGovernedTransport(_Transport):
         session, alone = self.gate.session, own_key(request)
         if session.is_ready:
             return session.admit(can_go_alone=alone)
-        return await _elsewhere(lambda: session.admit(can_go_alone=alone))
+        return await elsewhere(lambda: session.admit(can_go_alone=alone))
 
     async def _received(self, response: Any) -> Any:
         session = self.gate.session
@@ -247,14 +245,14 @@ class AsyncGovernedTransport(_Transport):
         body = await request.aread()
         session, method, headers = self.gate.session, request.method, request.headers
         base = self.gate.told_base(request)
-        alone = await _elsewhere(lambda: prepare(session, method, path, headers, body, base))
+        alone = await elsewhere(lambda: prepare(session, method, path, headers, body, base))
         if isinstance(alone, Denial):
             return self.gate.answer(self.lib, alone)
         sent = _for_provider(self.lib, request, alone)
         try:
             response = await self._straight(request).handle_async_request(sent)
         except (self.lib.ConnectError, self.lib.ConnectTimeout):
-            await _elsewhere(alone.never_sent)
+            await elsewhere(alone.never_sent, always=True)
             raise
         tap = alone.answered(response.status_code, response.headers)
         if tap is not None:
@@ -262,8 +260,7 @@ class AsyncGovernedTransport(_Transport):
         return response
 
     def _pool(self, door: Door) -> Any:
-        loop = asyncio.get_running_loop()
-        pools = self._loops.setdefault(loop, {})
+        pools = self._loops.setdefault(running_loop(), {})
         key = (os.getpid(), door.address)
         if key not in pools:
             address = door.address
@@ -274,7 +271,7 @@ class AsyncGovernedTransport(_Transport):
 
     async def aclose(self) -> None:
         """Close this loop's connections to the daemon, and the client as it was."""
-        for pool in self._loops.pop(asyncio.get_running_loop(), {}).values():
+        for pool in self._loops.pop(running_loop(), {}).values():
             await pool.aclose()
         await self.own.aclose()
 
@@ -283,11 +280,6 @@ class AsyncGovernedTransport(_Transport):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-async def _elsewhere(do: Callable[[], T]) -> T:
-    """In a thread, as the daemon or a disk is waited for."""
-    return await asyncio.to_thread(do)
 
 
 # ---- answers
@@ -343,7 +335,7 @@ class AsyncEnding:
             before, reason, message = end
             if before:
                 yield before
-            denial = await _elsewhere(lambda: self._session.ended_by(reason, message))  # noqa: B023
+            denial = await elsewhere(lambda: self._session.ended_by(reason, message))  # noqa: B023
             error = denial.error()
             if error is not None:
                 raise error
@@ -383,11 +375,11 @@ class AsyncTapped:
         async for chunk in self._stream:
             if out := self._tap.feed(chunk):
                 yield out
-        if rest := await _elsewhere(self._tap.close):
+        if rest := await elsewhere(self._tap.close):
             yield rest
 
     async def aclose(self) -> None:
         try:
-            await _elsewhere(self._tap.close)
+            await elsewhere(self._tap.close, always=True)
         finally:
             await self._stream.aclose()
