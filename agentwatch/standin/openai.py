@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from agentwatch.standin import openai_media, prices, tokens
+from agentwatch.standin import openai_hosted, openai_media, prices, tokens
 from agentwatch.standin.bill import Entry
 from agentwatch.standin.openai_chat import ChatVoice, EmbeddingsVoice, TextVoice
 from agentwatch.standin.openai_media_voice import ImagesVoice, SpeechVoice, TranscriptionVoice
@@ -124,12 +124,13 @@ class OpenAI:
         return prices.tier_of(model, asked) if model in prices.MODELS else "default"
 
     def note(self, entry: Entry, call: Call, script: Script) -> None:
-        """Web searches, which only responses make; sound and images."""
+        """Hosted tools, which only responses have; sound and images."""
         if call.api in openai_media.APIS:
             openai_media.note(entry, call)
             return
         openai_media.note_chat(entry, call)
-        entry.searches = script.web_search if call.api == "responses" else 0
+        if call.api == "responses":
+            openai_hosted.note(entry, call, script)
 
     def cost(self, entry: Entry) -> int:
         """By OpenAI's price page."""
@@ -143,7 +144,7 @@ class OpenAI:
             cached=entry.cached,
             written=entry.written,
             output=entry.completion_tokens - openai_media.chat_sound_out(entry),
-            searches=entry.searches,
+            fees=openai_hosted.fees(entry),
             more_picos=openai_media.chat_sound(entry),
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from agentwatch.standin import openai_hosted
 from agentwatch.standin.bill import Entry
 from agentwatch.standin.provider import Call, Piece, Plan, twist
 
@@ -29,7 +30,7 @@ _ECHOED: dict[str, Any] = {
 
 
 class ResponsesVoice:
-    """One response. Items are: searches, thinking, then a message or function calls."""
+    """One response. Items are: hosted tools' calls, thinking, then a message or function calls."""
 
     def __init__(self, call: Call, plan: Plan, entry: Entry) -> None:
         self._call, self._plan, self._entry = call, plan, entry
@@ -97,17 +98,8 @@ class ResponsesVoice:
         return "incomplete" if self._plan.cut_short else "completed"
 
     def _preludes(self) -> list[dict[str, Any]]:
-        searches = [
-            {
-                "id": f"ws_{self._entry.id}_{at}",
-                "type": "web_search_call",
-                "status": "completed",
-                "action": {"type": "search", "query": "agentwatch"},
-            }
-            for at in range(self._entry.searches)
-        ]
         thinking = {"id": f"rs_{self._entry.id}", "type": "reasoning", "summary": []}
-        return [*searches, *([thinking] if self._plan.reasoning else [])]
+        return [*openai_hosted.items(self._entry), *([thinking] if self._plan.reasoning else [])]
 
     def _item_in_one(self, item: dict[str, Any]) -> bytes:
         self._items.append(item)

@@ -6,7 +6,7 @@ misread figure would agree with itself.
 Source of every figure: OpenAI's public price page, https://developers.openai.com/api/docs/pricing
 (standard, flex and fast/priority tables), as transcribed with dates of verification in the public
 data of github.com/pydantic/genai-prices (2026-10-12, gpt-6.1-terra 2026-10-26, gpt-4, gpt-3.5,
-completions and embeddings models undated). Fees: web search $10 per 1,000 calls, same page.
+completions and embeddings models undated). Hosted tools are in openai_hosted.py.
 Output limits: the models' own pages under https://developers.openai.com/api/docs/models.
 """
 
@@ -18,8 +18,6 @@ from msgspec import Struct
 
 #: a prompt of more tokens than this is billed at the model's long rates, all of it
 LONG_CONTEXT = 272_000
-#: nano-USD for one hosted web search
-WEB_SEARCH_NANOS = 10_000_000
 #: tiers as the answer names them, by what the request asked for
 TIER_NAMES = {"fast": "priority", "priority": "priority", "flex": "flex"}
 
@@ -286,14 +284,14 @@ def cost(
     cached: int = 0,
     written: int = 0,
     output: int = 0,
-    searches: int = 0,
+    fees: int = 0,
     more_picos: int = 0,
 ) -> int:
     """What one call costs, in nano-USD, rounded up once.
 
     `cached` and `written` are parts of `prompt` (tokens); `more_picos` is what is billed at other
-    rates. Raises KeyError for an unknown model or
-    a tier that the model is not sold at.
+    rates, `fees` (nanos) what is billed beside tokens. Raises KeyError for an unknown model or a
+    tier that the model is not sold at.
     """
     known = MODELS[model]
     row = known.tiers[tier]
@@ -306,4 +304,4 @@ def cost(
         + output * row.output
         + more_picos
     )
-    return -(-picos // 1_000) + searches * WEB_SEARCH_NANOS
+    return -(-picos // 1_000) + fees

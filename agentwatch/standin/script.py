@@ -50,12 +50,15 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bare: bool = False
     #: hosted web searches in the answer, where the API has them
     web_search: int = 0
+    #: searches of files, and runs of code, where the request offers these tools (OpenAI)
+    file_search: int = 0
+    code: int = 0
     #: where the answer is made ("us", "global"), if not where the request says
     geo: str | None = None
     #: what is done for the call beside its first answer, by the same model or others:
     #: "KIND:INPUT:OUTPUT[:MODEL]", joined by "+"
     iterations: str | None = None
-    #: tokens that tools' results added to the prompt (Gemini)
+    #: tokens that hosted tools' results added to the prompt (Gemini, OpenAI)
     tool_use: int = 0
     #: bytes of input to a token; 1 is the most that a tokenizer can make of a text
     density: int = 4

@@ -31,6 +31,15 @@ from agentwatch.wire.xai import XAI
 
 BOOK = load_book(None)
 TOOL = {"type": "function", "function": {"name": "ls", "parameters": {"type": "object"}}}
+#: by what a script calls them
+HOSTED: dict[str, dict[str, Any]] = {
+    "web_search": {"type": "web_search"},
+    "file_search": {"type": "file_search", "vector_store_ids": ["vs_1"]},
+    "code": {
+        "type": "code_interpreter",
+        "container": {"type": "auto", "memory_limit": "4g"},
+    },
+}
 FLAT = {"type": "function", "name": "ls", "parameters": {"type": "object"}}
 
 
@@ -83,12 +92,16 @@ def responses(draw: st.DrawFn) -> Case:
         "stream": draw(st.booleans()),
         "tools": [FLAT],
     }
-    searches = draw(st.integers(0, 4))
-    if searches:
-        body["tools"].append({"type": "web_search"})
-        body["max_tool_calls"] = searches
-    script = draw(scripts(None, web_search=draw(st.integers(0, searches))))
-    return told("/responses", body, script)
+    most = draw(st.integers(0, 4))
+    made = dict.fromkeys(("web_search", "file_search", "code"), 0)
+    if most:
+        body["max_tool_calls"] = most
+        for name, tool in HOSTED.items():
+            if draw(st.booleans()):
+                body["tools"].append(tool)
+                made[name] = draw(st.integers(0, most - sum(made.values())))
+        made["tool_use"] = draw(st.integers(0, 9_000)) if any(made.values()) else 0
+    return told("/responses", body, draw(scripts(None, **made)))
 
 
 @st.composite

@@ -52,6 +52,30 @@ def test_the_end_tells_what_was_billed(client: openai.OpenAI, standin: StandinPr
     assert row["nanos"] == row["prompt_tokens"] * 250 + 5 * 2_000 + 20_000_000
 
 
+def test_hosted_tools_are_shown_and_billed_by_the_call_and_the_container(
+    client: openai.OpenAI, standin: StandinProcess
+) -> None:
+    tools: list[Any] = [
+        {"type": "file_search", "vector_store_ids": ["vs_1"]},
+        {"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g"}},
+    ]
+    text = "hi [[standin: tokens=2 file_search=3 code=2 tool_use=700]]"
+    streamed = events(client, text, tools=tools)[-1].response
+    whole = client.responses.create(model=MODEL, input=text, tools=tools)
+    bare = client.responses.create(model=MODEL, input=text)
+    for response in (streamed, whole):
+        kinds = [item.type for item in response.output]
+        assert kinds == ["file_search_call"] * 3 + ["code_interpreter_call"] * 2 + ["message"]
+        assert len({item.id for item in response.output}) == 6
+    assert [item.type for item in bare.output] == ["message"]
+    first, second, third = standin.bill()["by_request"]
+    # tokens of gpt-5-mini, three searches, one container
+    fees = 3 * 2_500_000 + 120_000_000
+    assert first["nanos"] == second["nanos"] == first["prompt_tokens"] * 250 + 4_000 + fees
+    assert third["nanos"] == third["prompt_tokens"] * 250 + 4_000
+    assert first["prompt_tokens"] > third["prompt_tokens"] > 700
+
+
 def test_a_limit_leaves_the_response_incomplete(client: openai.OpenAI) -> None:
     final = events(client, "hi", max_output_tokens=3)[-1]
     assert final.type == "response.incomplete"

@@ -39,8 +39,8 @@ def test_a_tier_that_the_model_is_not_sold_at_answers_at_the_standard_one() -> N
     assert prices.tier_of("gpt-5-mini", "auto") == "default"
 
 
-def test_web_searches_cost_a_cent_each() -> None:
-    assert prices.cost("gpt-5-mini", "default", prompt=0, searches=3) == 30_000_000
+def test_fees_are_rounded_with_the_tokens() -> None:
+    assert prices.cost("gpt-5-nano", "flex", prompt=1, cached=1, fees=5) == 3 + 5
 
 
 @pytest.mark.parametrize("name", sorted(prices.MODELS))
