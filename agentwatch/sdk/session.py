@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from agentwatch.errors import AgentWatchError, DaemonUnavailable
+from agentwatch.sdk import leaving
 from agentwatch.sdk.denial import LASTING, UNAVAILABLE, Denial
 from agentwatch.sdk.door import Door, find_door
 from agentwatch.sdk.holds import AsyncHold, Hold, Wanted
@@ -120,6 +121,8 @@ class Session:
         self._warned = False
         if denial is None or denial.reason in LASTING:
             self._denied = denial
+        if self._denied is not None:
+            leaving.stays(self.id)
 
     def ended_by(self, reason: str, message: str) -> Denial:
         """The denial that ended a stream half way, with the session's amounts where they can be
@@ -148,7 +151,10 @@ class Session:
         if self._token is None:
             with self._lock:
                 if self._token is None:
+                    leaving.close_over(but=self.id)
                     self._token = self._opened()
+                    if self._is_nameless:
+                        leaving.opened(self, self._token)
         return Way(self._token)
 
     def _named(self) -> dict[str, str]:
@@ -204,10 +210,16 @@ class Session:
             raise kind(f"{words or f'the daemon answered {said.status}'}")
         return said.body
 
+    @property
+    def _is_nameless(self) -> bool:
+        """Whether nobody can mean to open it again."""
+        return self.terms.session_id is None and not self._is_its_outer
+
     def close(self) -> None:
         """No further call is meant. A session that was named, or joined, is not closed: others may
         be in it."""
-        if self._token is not None and self.terms.session_id is None and not self._is_its_outer:
+        if self._token is not None and self._is_nameless:
+            leaving.stays(self.id)
             with contextlib.suppress(AgentWatchError):
                 self._ask("POST", f"/v1/sessions/{self.id}/close", {})
 
