@@ -1,7 +1,9 @@
 """A ledger's files from outside: looked at without a change, set aside, begun anew.
 
 Beside the file lies a witness that tells how many entries there were at least, so that a deleted,
-emptied or older file is no fresh start. Whoever uses this has the home's lock.
+emptied or older file is no fresh start: how many are on the disk for sure, and how many were
+written since the machine was started, which only a power cut may take. Whoever uses this has the
+home's lock.
 """
 
 from __future__ import annotations
@@ -39,6 +41,17 @@ UNAVAILABLE = {
 }
 
 
+def _this_boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+#: which start of the machine this is; "" where the system does not tell
+BOOT = _this_boot()
+
+
 def says_nothing_of_the_file(error: Exception) -> bool:
     """Whether an error leaves open if the file is sound: it is locked, or can't be read."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF in UNAVAILABLE
@@ -52,8 +65,9 @@ def witness_of(ledger: Path) -> Path:
     return ledger.with_suffix(".witness")
 
 
-def entries_at_least(ledger: Path) -> int:
-    """How many entries the witness tells of; 0 where there is none, 1 where it can't be read.
+def entries_at_least(ledger: Path, boot: str = BOOT) -> int:
+    """How many entries the witness tells of in this start of the machine; 0 where there is none,
+    1 where it can't be read.
 
     Raises OSError.
     """
@@ -61,17 +75,24 @@ def entries_at_least(ledger: Path) -> int:
         text = witness_of(ledger).read_text(errors="replace")
     except FileNotFoundError:
         return 0
-    return int(text) if text.strip().isdecimal() else 1
+    synced, _, since = text.strip().partition("\n")
+    if not synced.isdecimal():
+        return 1
+    written, _, its_boot = since.partition(" ")
+    if boot and its_boot.strip() == boot and written.isdecimal():
+        return max(int(synced), int(written))
+    return int(synced)
 
 
-def bear_witness(ledger: Path, entries: int) -> None:
-    """Let the witness tell that there are so many. In one step: half a witness is none. It is
-    always as long, so that what is there is written over, which costs next to nothing.
+def bear_witness(ledger: Path, synced: int, written: int = 0, boot: str = "") -> None:
+    """Let the witness tell that so many are on the disk for sure, and so many there for as long as
+    this start of the machine lasts. In one step: half a witness is none. It is always as long, so
+    that what is there is written over, which costs next to nothing.
 
     Raises OSError.
     """
     witness = witness_of(ledger)
-    text = b"%020d\n" % entries
+    text = b"%020d\n%020d %-36s\n" % (synced, written, boot.encode())
     try:
         descriptor = os.open(witness, os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -136,15 +157,15 @@ def start_over(ledger: Path) -> Path | None:
 # ---- looking
 
 
-def examine(ledger: Path) -> int:
+def examine(ledger: Path, boot: str = BOOT) -> int:
     """Check a whole ledger that no daemon has open, and change nothing: its chain, and that its
-    balances are what its entries add up to. Blocking.
+    balances are what its entries add up to. `boot` is this start of the machine. Blocking.
 
     Returns how many entries there are; 0 where there is no ledger yet. Raises JournalDamaged,
     JournalUnavailable.
     """
     try:
-        entries = entries_at_least(ledger)
+        entries = entries_at_least(ledger, boot)
         if not ledger.exists():
             if entries:
                 raise JournalDamaged(missing(ledger))

@@ -4,7 +4,7 @@ WAL with `synchronous=FULL` survives a power cut; `NORMAL` survives the death of
 Exactly one connection is open, in exclusive mode: two of them can corrupt a WAL in SQLite up to
 3.51.2. A file that can't be trusted is set aside and never read as an empty one: a witness beside
 it tells how many entries there were at least, so that a deleted, emptied or older file is no fresh
-start either.
+start either. What `NORMAL` has written is told of for as long as the machine is not started again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import msgspec
 from agentwatch.errors import JournalDamaged, JournalUnavailable
 from agentwatch.store.protocol import Batch, Row, Snapshot
 from agentwatch.store.recovery import (
+    BOOT,
     SUFFIXES,
     bear_witness,
     entries_at_least,
@@ -61,8 +62,10 @@ NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR
 class SqliteJournal:
     """The ledger's file. `load` first; then `append` from the loop that called it."""
 
-    def __init__(self, path: Path, durability: str = "power") -> None:
+    def __init__(self, path: Path, durability: str = "power", boot: str = BOOT) -> None:
         self._path = path
+        #: which start of the machine this is
+        self._boot = boot
         self._synchronous = SYNCHRONOUS[durability]
         #: what is written is on the disk at once
         self._synced = durability == "power"
@@ -73,7 +76,7 @@ class SqliteJournal:
         self._door = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reserve_freed = False
-        #: entries that there are at least, as the witness has it, and as was written
+        #: entries that are on the disk for sure, as the witness has it, and that were written
         self._vouched = 0
         self._seq = 0
         #: which file is open; it is not put back again before `_replace_at` of the monotonic clock
@@ -179,9 +182,9 @@ class SqliteJournal:
             self._seq = batch.rows[-1].seq
         if not self._vouched:
             self._vouch(self._seq, connection)
-        elif self._synced:
+        else:
             # else a WAL that was cut off after a crash would be taken for all there is
-            self._vouch(self._seq)
+            self._vouch(self._seq if self._synced else self._vouched)
         if self._reserve_freed:
             self._keep_reserve(ROOM_FOR_RESERVE)
         return None
@@ -207,7 +210,7 @@ class SqliteJournal:
             self._reserve_freed = False
 
     def _vouch(self, seq: int, connection: sqlite3.Connection | None = None) -> None:
-        """Let the witness tell that there are `seq` entries, which are on the disk by then.
+        """Let the witness tell that `seq` entries are on the disk by then, and what was written.
 
         What can't be told is left out: the witness then tells less than there is. Of no entries
         there is nothing to tell, and a witness that a power cut emptied would tell of one.
@@ -217,7 +220,7 @@ class SqliteJournal:
         with contextlib.suppress(sqlite3.Error, OSError):
             if connection is not None:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            bear_witness(self._path, seq)
+            bear_witness(self._path, seq, self._seq, self._boot)
             self._vouched = seq
 
     # ---- a file that was removed or replaced under us
@@ -270,7 +273,7 @@ class SqliteJournal:
 
     def _open(self) -> tuple[sqlite3.Connection, Snapshot]:
         try:
-            entries = entries_at_least(self._path)
+            entries = entries_at_least(self._path, self._boot)
             if entries and not self._path.exists():
                 raise JournalDamaged(missing(self._path))
             if entries and self._path.stat().st_size == 0:

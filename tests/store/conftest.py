@@ -33,6 +33,7 @@ class Kit:
     def __init__(self, folder: Path, kind: str, durability: str = "process") -> None:
         self.kind = kind
         self.durability = durability
+        self.boot = "the first"
         self.crashed_with: list[Outcome] = []
         self._folders = (folder / f"home{number}" for number in itertools.count())
         self._opened: list[Journal] = []
@@ -47,7 +48,7 @@ class Kit:
     def journal(self) -> Journal:
         if self.kind == "memory":
             return self._memory
-        return SqliteJournal(self.path, self.durability)
+        return SqliteJournal(self.path, self.durability, self.boot)
 
     async def open(self) -> Store:
         journal = self.journal()

@@ -21,7 +21,7 @@ from faulty_disk import FaultyDisk, Op, Platter
 from agentwatch.errors import JournalUnavailable
 from agentwatch.store import sqlite
 from agentwatch.store import store as live
-from agentwatch.store.recovery import bear_witness
+from agentwatch.store.recovery import bear_witness, witness_of
 from agentwatch.store.sqlite import SqliteJournal
 from agentwatch.store.store import Store
 
@@ -57,7 +57,7 @@ class Work:
         self._durability = durability
 
     async def open(self) -> Store:
-        store = Store(SqliteJournal(self.path, self._durability))
+        store = Store(SqliteJournal(self.path, self._durability, "before the cut"))
         for outcome in await store.open():
             self.disk.told(("settled", outcome.hold))
         return store
@@ -86,9 +86,9 @@ class Work:
     def notes_witness(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The witness is written past SQLite; nobody syncs it."""
 
-        def noted(ledger: Path, entries: int) -> None:
-            bear_witness(ledger, entries)
-            self.disk.ops.append(Op("told", data=entries))
+        def noted(ledger: Path, *entries: Any) -> None:
+            bear_witness(ledger, *entries)
+            self.disk.ops.append(Op("told", data=witness_of(ledger).read_bytes()))
 
         monkeypatch.setattr(sqlite, "bear_witness", noted)
 
@@ -125,7 +125,7 @@ def cuts_of(
             if isinstance(op.data, tuple):
                 promised.add(op.data)
             elif op.kind == "told":
-                witness.append(b"%020d\n" % op.data)
+                witness.append(op.data)
 
 
 async def lost_after(files: dict[str, bytes], promised: frozenset[Any], folder: Path) -> int:
@@ -137,7 +137,7 @@ async def lost_after(files: dict[str, bytes], promised: frozenset[Any], folder: 
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    journal = SqliteJournal(folder / "ledger.db", "process")
+    journal = SqliteJournal(folder / "ledger.db", "process", "after the cut")
     store = Store(journal)
     try:
         crashed = await store.open()
