@@ -15,7 +15,8 @@ from pathlib import Path
 
 VARIABLE = "AGENTWATCH_FAILPOINTS"
 
-#: in the order in which a call comes to them; `chunk` once for each piece of an answer
+#: in the order in which a call comes to them; `chunk` once for each piece of an answer, and
+#: `after_extend` where one goes on past its hold
 POINTS = (
     "before_hold",
     "after_hold",
@@ -23,6 +24,7 @@ POINTS = (
     "before_send",
     "after_head",
     "chunk",
+    "after_extend",
     "before_settle",
     "after_settle",
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from agentwatch.core.accounts import Session
@@ -18,11 +18,15 @@ from agentwatch.core.prices import PriceBook
 from agentwatch.daemon import failpoints
 from agentwatch.daemon.quoting import Charge, charge
 from agentwatch.daemon.trace import Trace
-from agentwatch.store.store import Store
+from agentwatch.store.store import Store, Written
 from agentwatch.wire.dialect import Ask, Meter
 
 #: output tokens that a stream which goes on past its hold is given at a time, while there is money
 EXTENSION_TOKENS = (2048, 512, 128, 32, 8, 1)
+
+
+#: returns once what a flight has set aside is written, or where it may go on without
+UntilWritten = Callable[["Flight", Written], Awaitable[None]]
 
 
 class OutOfMoney(Exception):
@@ -42,12 +46,21 @@ class Flight:
     """A call from its hold to its one terminal entry."""
 
     def __init__(
-        self, hold_id: str, session_id: str, ask: Ask, quoted: Quote, store: Store, book: PriceBook
+        self,
+        hold_id: str,
+        session_id: str,
+        ask: Ask,
+        quoted: Quote,
+        store: Store,
+        book: PriceBook,
+        until_written: UntilWritten,
     ) -> None:
         self.hold_id = hold_id
         self.session_id = session_id
         self.ask = ask
         self.iteration = store.ledger.holds[hold_id].iteration
+        #: whether something that it has set aside could not be written
+        self.undurable = False
         #: why the flight was ended from outside: client_gone, killed, stopping
         self.ended_by: str | None = None
         #: is told once how it ended, before the client has the last of the answer
@@ -59,7 +72,12 @@ class Flight:
         self._store = store
         self._book = book
         self.task: asyncio.Task[Any] | None = None
-        self._paid_tokens = quoted.affordable(self.held) * max(1, ask.choices)
+        self._until_written = until_written
+        #: tokens that are paid for, by what is written, and with what is only about to be
+        self._safe_tokens = self._paid_tokens = quoted.affordable(self.held) * max(1, ask.choices)
+        self._extended: Written | None = None
+        #: it is extended when fewer than so many tokens are left
+        self._ahead_tokens = 0
 
     @property
     def held(self) -> int:
@@ -72,7 +90,7 @@ class Flight:
         """The session that pays."""
         return self._store.ledger.session(self.session_id)
 
-    def flies_in(self, task: asyncio.Task[Any]) -> None:
+    def flies_in(self, task: asyncio.Task[Any] | None) -> None:
         """The task that is to be cancelled when the flight is ended from outside."""
         self.task = task
 
@@ -91,22 +109,36 @@ class Flight:
             self.ended_by = why
             self.task.cancel()
 
-    def pay_for(self, meter: Meter) -> None:
-        """Set more aside where the stream has certainly gone past what is held.
+    async def pay_for(self, meter: Meter) -> None:
+        """Set more aside where the stream has certainly gone past what is held, and return once
+        all that it has made is paid for by what is written.
 
-        Raises OutOfMoney where the money is not there.
+        One within its limit asks for nothing. One that has gone past it is extended before it has
+        used up the last extension, so that it need not wait for the disk again.
+        Raises OutOfMoney where the money is not there, Refusal where it can't be written.
         """
-        while self.ask.has_output and meter.output_floor > self._paid_tokens:
+        made = meter.output_floor if self.ask.has_output else 0
+        while made > self._paid_tokens:
+            if not self._extend():
+                raise OutOfMoney
+        if made > self._safe_tokens and self._extended is not None:
+            await self._until_written(self, self._extended)
+            self._safe_tokens = self._paid_tokens
+        if made > self._paid_tokens - self._ahead_tokens:
             self._extend()
 
-    def _extend(self) -> None:
+    def _extend(self) -> bool:
         per_token = self._quoted.per_token // max(1, self.ask.choices)
         for tokens in EXTENSION_TOKENS:
-            granted, _ = self._store.extend(self.hold_id, round_up(tokens * per_token))
+            granted, written = self._store.extend(self.hold_id, round_up(tokens * per_token))
             if granted:
                 self._paid_tokens += tokens
-                return
-        raise OutOfMoney
+                self._ahead_tokens = tokens // 2
+                self._extended = written
+                failpoints.at("after_extend")
+                return True
+        self._ahead_tokens = 0
+        return False
 
     def settle(self, meter: Meter) -> int:
         """Charge what the answer cost, as far as it was read; nanos."""

@@ -183,8 +183,10 @@ class Governor:
         failpoints.at("before_hold")
         verdict, written = await self._admit(session, call.ask, quoted, hold_id)
         failpoints.at("after_hold")
-        flight = Flight(hold_id, session.name, call.ask, quoted, self.store, self.book)
-        flight.flies_in(_this_task())
+        flight = Flight(
+            hold_id, session.name, call.ask, quoted, self.store, self.book, self._until_written
+        )
+        flight.flies_in(asyncio.current_task())
         flight.trace.keeps, flight.trace.held = self.telemetry.wants_text, flight.held
         flights = self._flights.setdefault(session.name, set())
         flights.add(flight)
@@ -193,7 +195,7 @@ class Governor:
             flight.when_over = lambda how: self.watch.ended(session, begun, how)
             if flight.ended_by is not None:
                 await asyncio.sleep(0)  # killed just now: nothing is to be sent
-            await self._until_written(session, written)
+            await self._until_written(flight, written)
             failpoints.at("after_written")
             await relay.fly(flight, verdict.limit, lambda: self._left(session))
         except asyncio.CancelledError:
@@ -309,14 +311,17 @@ class Governor:
         except JournalUnavailable as error:
             raise Refusal("governance_unavailable", words.unavailable(error)) from error
 
-    async def _until_written(self, session: Session, written: Written) -> None:
+    async def _until_written(self, flight: Flight, written: Written) -> None:
+        session = flight.session
         try:
             await written
             self.watch.durable(session)
         except JournalUnavailable as error:
             if not self._fails_open(session):
                 raise Refusal("governance_unavailable", words.unavailable(error)) from error
-            self.count_pass(session, "undurable")
+            if not flight.undurable:
+                flight.undurable = True
+                self.count_pass(session, "undurable")
 
     def count_pass(self, session: Session, cause: str) -> None:
         """Count a call that governance did not fully cover."""
@@ -388,9 +393,3 @@ def _counted(call: Call) -> int | None:
     """Tokens of a request's text; None where they can't be counted. For a thread."""
     text = call.request.text()
     return None if text is None else tokens.count(text)
-
-
-def _this_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task

@@ -20,6 +20,7 @@ from agentwatch.daemon.flight import Flight, OutOfMoney
 from agentwatch.daemon.refusals import refusal_for
 from agentwatch.daemon.trace import Trace
 from agentwatch.daemon.upstream import Answer, Lost, NotSent, Upstream
+from agentwatch.errors import Refusal
 from agentwatch.wire.dialect import Meter
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class Relay:
             self._fit = None if unpack.untouched else meter.last_word
             async for chunk in answer.chunks():
                 out = unpack.feed(chunk)
-                flight.pay_for(meter)
+                await flight.pay_for(meter)
                 if out:
                     await self._write(out)
                 if unpack.blind and unpack.decodes:
@@ -210,6 +211,9 @@ class Relay:
         except OutOfMoney:
             self._charge(flight, meter, unpack.blind)
             await self._last_word("agent_budget_exceeded", words.cut(flight.session))
+        except Refusal as refusal:
+            self._charge(flight, meter, unpack.blind)
+            await self._last_word(refusal.reason, refusal.message)
         except Lost:
             self._charge(flight, meter, unpack.blind)
             await self._write(unpack.close())

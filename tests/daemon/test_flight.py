@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from workbench import Bench, bench, book
+from workbench import Bench, bench, book, until
 
 from agentwatch.core.admission import Admitted, Policy
 from agentwatch.daemon.flight import Flight, OutOfMoney
 from agentwatch.daemon.quoting import priced, quote_for
+from agentwatch.store.store import Written
 
 RATE = 60_000  # gpt-4, nanos for a token of output
 
@@ -48,14 +49,18 @@ def take_off(here: Bench, **fields: object) -> Flight:
     quoted = quote_for(ask, priced(ask, book()), None)
     verdict, _ = here.store.hold("s", quoted, Policy(), "h1")
     assert isinstance(verdict, Admitted)
-    return Flight("h1", "s", ask, quoted, here.store, book())
+    return Flight("h1", "s", ask, quoted, here.store, book(), until_written)
 
 
-def paid_up_to(flight: Flight) -> int:
+async def until_written(flight: Flight, written: Written) -> None:
+    await written
+
+
+async def paid_up_to(flight: Flight) -> int:
     """Tokens of a stream without end that there is money for."""
     for floor in range(1, 10_000):
         try:
-            flight.pay_for(Seen(floor))
+            await flight.pay_for(Seen(floor))
         except OutOfMoney:
             return floor - 1
     raise AssertionError("there was money for all of it")
@@ -101,16 +106,16 @@ async def test_a_stream_within_its_limit_asks_for_more(here: Bench) -> None:
     here.open()
     flight = take_off(here, max_tokens=100)
     held = flight.held
-    flight.pay_for(Seen(100))
+    await flight.pay_for(Seen(100))
     assert flight.held == held
-    flight.pay_for(Seen(101))
+    await flight.pay_for(Seen(101))
     assert flight.held > held
 
 
 async def test_extensions_go_beyond_the_ceiling(here: Bench) -> None:
     session = here.open(0.02)
     flight = take_off(here, max_tokens=100)
-    floor = paid_up_to(flight)
+    floor = await paid_up_to(flight)
     assert session.held <= 20_000_000
     # to the last token that there is money for
     assert session.free is not None and session.free < RATE
@@ -122,10 +127,35 @@ async def test_choices_are_paid_for_once(here: Bench) -> None:
     here.open()
     flight = take_off(here, max_tokens=100, n=4)
     held = flight.held
-    flight.pay_for(Seen(400))
+    await flight.pay_for(Seen(400))
     assert flight.held == held
-    flight.pay_for(Seen(401))
+    await flight.pay_for(Seen(401))
     assert flight.held - held == 2048 * RATE
+
+
+async def test_a_stream_waits_for_the_disk_at_each_extension(here: Bench) -> None:
+    """But for the first, which nobody could foresee, it is extended ahead of what comes."""
+    here.open()
+    flight = take_off(here, max_tokens=100)
+    first = asyncio.create_task(pay_to(flight, 101))
+    here.journal.stuck = True
+    await until(lambda: flight.held > 100 * RATE + 2048 * RATE)
+    assert not first.done()
+    here.journal.release()
+    await first
+    here.journal.stuck = True
+    for made in range(102, 2148 + 1):
+        await asyncio.wait_for(flight.pay_for(Seen(made)), 1)
+    assert flight.held > 2 * 2048 * RATE
+    beyond = asyncio.create_task(pay_to(flight, 2149))
+    await asyncio.sleep(0)
+    assert not beyond.done()
+    here.journal.release()
+    await beyond
+
+
+async def pay_to(flight: Flight, made: int) -> None:
+    await flight.pay_for(Seen(made))
 
 
 async def test_what_came_beyond_the_hold_is_given_away(here: Bench) -> None:

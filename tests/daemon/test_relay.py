@@ -67,6 +67,45 @@ async def test_a_client_is_told_the_end_before_it_is_paid() -> None:
     assert seen == [360_000, 720_000]
 
 
+async def test_what_is_past_the_hold_goes_out_before_that_is_written() -> None:
+    answer, client = FakeAnswer(said(*"x" * 100)), FakeClient()
+    async with bench(answer) as here:
+        session = here.open()
+        serving = here.start(client, **STREAM)
+        await until(lambda: client.body == said(*"x" * 100))
+        here.journal.stuck = True
+        before = session.held
+        answer.put(said("beyond"))
+        await until(lambda: session.held > before)
+        assert b"beyond" not in client.body
+        here.journal.release()
+        await until(lambda: b"beyond" in client.body)
+        answer.put(event(choices=[], usage=usage(8, 101)) + DONE)
+        answer.put(END)
+        await serving
+    assert session.settled == 8 * 30_000 + 101 * RATE
+
+
+@pytest.mark.parametrize("fail_open", ["true", "false"])
+async def test_a_stream_past_its_hold_goes_on_though_nothing_can_be_written(fail_open: str) -> None:
+    """With fail-open it does, and is counted as one call; else it is ended as a call is refused."""
+    answer, client = FakeAnswer(said(*"x" * 100)), FakeClient()
+    async with bench(answer, enforcement_fail_open=fail_open) as here:
+        session = here.open()
+        serving = here.start(client, **STREAM)
+        await until(lambda: client.body == said(*"x" * 100))
+        here.journal.broken = True
+        answer.put(said(*"y" * 5_000))
+        answer.put(said("z"))
+        answer.put(END)
+        await serving
+        assert (b"z" in client.body) == (fail_open == "true")
+        assert (b"governance_unavailable" in client.body) == (fail_open == "false")
+        assert here.governor.passes.get("undurable", 0) == (fail_open == "true")
+        assert session.settled >= 5_100 * RATE
+        here.journal.broken = False
+
+
 async def test_not_sent_is_charged() -> None:
     client = FakeClient()
     async with bench(NOT_SENT) as here:

@@ -16,16 +16,21 @@ from itertools import count
 from typing import Any
 
 TIMEOUT_S = 60.0
+LIMIT = 40
 
 
 def body(model: str, number: int) -> dict[str, Any]:
-    """Streamed and not, quick and slow, in turn. The limit keeps holds small."""
-    slow = " delay=0.01" if number % 3 == 0 else ""
-    said = f"hello [[standin: tokens={5 + number % 20}{slow}]]"
+    """Streamed and not, quick and slow, in turn; some go past their limit, which keeps holds
+    small."""
+    how = " delay=0.01" if number % 3 == 0 else ""
+    tokens = 5 + number % 20
+    if number % 4 == 0:
+        how, tokens = how + " ignore_limit", LIMIT + 3
+    said = f"hello [[standin: tokens={tokens}{how}]]"
     return {
         "model": model,
         "messages": [{"role": "user", "content": said}],
-        "max_completion_tokens": 40,
+        "max_completion_tokens": LIMIT,
         "stream": number % 2 == 0,
     }
 

@@ -226,6 +226,7 @@ STEPS = {
     "after_head": SENT,
     "chunk": SENT,
     "chunk:3": SENT,
+    "after_extend": SENT,
     "before_settle": SENT,
     "after_settle": SENT,
 }
@@ -235,8 +236,9 @@ def test_every_failpoint_is_died_at() -> None:
     assert {step.partition(":")[0] for step in STEPS} == set(failpoints.POINTS)
 
 
-#: an answer that is not streamed comes in one piece
-DEATHS = [(step, kind) for step in STEPS for kind in (True, False) if kind or step != "chunk:3"]
+#: an answer that is not streamed comes in one piece, whatever its limit
+STREAMED = {"chunk:3", "after_extend"}
+DEATHS = [(step, kind) for step in STEPS for kind in (True, False) if kind or step not in STREAMED]
 
 
 def test_killed_at_each_step_of_a_call(frail: Frail, standin: StandinProcess) -> None:
@@ -264,7 +266,8 @@ def _die_at(
     """One call, of which the process dies; its session, and how it stands afterwards."""
     standin.reset()
     agent = daemon.open(1.0)
-    body = chat("tokens=20 delay=0.01", stream=stream, max_completion_tokens=40)
+    said = "tokens=60 ignore_limit" if step == "after_extend" else "tokens=20"
+    body = chat(f"{said} delay=0.01", stream=stream, max_completion_tokens=40)
     pid = daemon.pid
     answer: Any = None
     with contextlib.suppress(OSError, http.client.HTTPException):
