@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import wave
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,18 +19,21 @@ from agentwatch.pricing import load_book
 from agentwatch.standin.bill import Entry
 from agentwatch.standin.gemini import Gemini as GeminiProvider
 from agentwatch.standin.groq import Groq as GroqProvider
+from agentwatch.standin.mistral import Mistral as MistralProvider
 from agentwatch.standin.openai import OpenAI as Provider
 from agentwatch.standin.provider import plan_for
 from agentwatch.standin.script import Script
 from agentwatch.standin.xai import XAI as XAIProvider
-from agentwatch.wire.dialect import Ask, Meter, Request
+from agentwatch.wire.dialect import Ask, Dialect, Meter, Request
 from agentwatch.wire.gemini import Gemini
 from agentwatch.wire.groq import Groq
+from agentwatch.wire.mistral import Mistral
 from agentwatch.wire.multipart import Form, Part
 from agentwatch.wire.openai import OpenAI
 from agentwatch.wire.xai import XAI
 
 BOOK = load_book(None)
+CHAT = "/chat/completions"
 TOOL = {"type": "function", "function": {"name": "ls", "parameters": {"type": "object"}}}
 #: by what a script calls them
 HOSTED: dict[str, dict[str, Any]] = {
@@ -58,6 +62,10 @@ class Case(NamedTuple):
     content_type: str
     body: bytes
     script: Script
+    dialect: Dialect = OpenAI()
+    provider: type[Provider] = Provider
+    #: the output limit that the ledger has put in
+    limit: int | None = None
 
 
 def told(path: str, body: dict[str, Any], script: Script) -> Case:
@@ -161,6 +169,24 @@ def speeches(draw: st.DrawFn) -> Case:
     return told("/audio/speech", body, Script(tokens=draw(st.integers(1, 900))))
 
 
+@st.composite
+def of_mistral(draw: st.DrawFn) -> Case:
+    text = draw(st.text(max_size=200)) + "w" * draw(st.sampled_from([0, 0, 300_000]))
+    body: dict[str, Any] = {
+        "model": draw(st.sampled_from(sorted(MistralProvider.models))),
+        "messages": [{"role": "user", "content": text}],
+        "n": draw(st.integers(1, 3)),
+        "stream": draw(st.booleans()),
+    }
+    limit = draw(st.sampled_from([None, None, 256, 5_000]))
+    if limit is None:
+        body["max_tokens"] = draw(st.integers(1, 60))
+    if draw(st.booleans()):
+        body["tools"] = [TOOL]
+    case = told(CHAT, body, draw(scripts(None)))
+    return case._replace(dialect=Mistral("mistral"), provider=MistralProvider, limit=limit)
+
+
 def play(provider: Any, path: str, sent: bytes, script: Script) -> tuple[list[bytes], int]:
     """What a provider makes of a request: the pieces of its answer, and its bill in nanos."""
     call = provider.read("POST", path, sent)
@@ -186,7 +212,8 @@ def play(provider: Any, path: str, sent: bytes, script: Script) -> tuple[list[by
 
 
 def read(case: Case) -> tuple[Ask, Request]:
-    return OpenAI().read("POST", case.path, "", {"content-type": case.content_type}, case.body)
+    headers = {"content-type": case.content_type}
+    return case.dialect.read("POST", case.path, "", headers, case.body)
 
 
 def feed(meter: Meter, pieces: list[bytes]) -> bytes:
@@ -196,14 +223,27 @@ def feed(meter: Meter, pieces: list[bytes]) -> bytes:
 @settings(max_examples=250, deadline=None)
 @given(st.one_of(chats(), responses(), sounds(), pictures(), speeches()))
 def test_what_is_done_costs_what_was_billed_and_never_more_than_was_reckoned(case: Case) -> None:
+    reckon(case)
+
+
+@settings(max_examples=100, deadline=None)
+@given(of_mistral())
+def test_what_a_provider_of_one_s_own_does_costs_so_too(case: Case) -> None:
+    """Mistral's wire, and its prices, by configuration alone."""
+    reckon(case)
+
+
+def reckon(case: Case) -> None:
+    """Play a call; its cost is the bill, and within what was held for it."""
     ask, request = read(case)
     quoted = quote_for(ask, priced(ask, BOOK), None)
-    pieces, nanos = play(Provider(), case.path, request.body(), case.script)
+    held = quoted.whole if case.limit is None else quoted.worst(case.limit)
+    pieces, nanos = play(case.provider(), case.path, request.body(case.limit), case.script)
     streamed = len(pieces) > 1
     meter = request.meter(streamed)
     feed(meter, pieces)
-    assert quoted.whole is not None and nanos <= quoted.whole
-    charged = charge(ask, quoted, quoted.whole, meter, BOOK)
+    assert held is not None and nanos <= held
+    charged = charge(ask, quoted, held, meter, BOOK)
     assert (charged.basis, charged.nanos) == ("usage", nanos)
 
 
@@ -226,7 +266,6 @@ class Wire(NamedTuple):
     query: str = ""
 
 
-CHAT = "/chat/completions"
 WIRES = {
     "chat": Wire(
         OpenAI,
@@ -266,6 +305,14 @@ WIRES = {
         CHAT,
         CHAT,
         {"model": "openai/gpt-oss-120b", "messages": MESSAGES, "stream": True},
+        Script(tokens=9, utf8=True),
+    ),
+    "mistral": Wire(
+        partial(Mistral, "mistral"),
+        MistralProvider,
+        CHAT,
+        CHAT,
+        {"model": "mistral-small-2603", "messages": MESSAGES, "stream": True},
         Script(tokens=9, utf8=True),
     ),
     "xai": Wire(
