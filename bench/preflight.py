@@ -3,11 +3,13 @@
 One daemon, one session, one core where there are more: both ends on it, so that no figure is
 flattered by a second one. Each way asks the same question over and over:
 
-    sdk            GET /v1/budget-check by the SDK's hand-written HTTP, Unix socket
-    http.client    the same by the standard library, Unix socket
-    httpx          the same by an httpx client that is kept, Unix socket
-    aw-sdk         as aw-sdk 1.0.1 asks before each call: httpx.get, a new connection, the port
-    hold + void    POST /v1/holds and its void by the SDK: two questions, two durable entries
+    check            GET /v1/budget-check as the SDK asks: a frame on the Unix socket
+    .. http.client   the same by the standard library's HTTP, Unix socket
+    .. httpx         the same by an httpx client that is kept, Unix socket
+    .. aw-sdk        as aw-sdk 1.0.1 asks before each call: httpx.get, a new connection, the port
+    hold, settle     POST /v1/holds as the SDK asks, and its settle: each a durable entry
+    .. http.client   the same by the standard library's HTTP
+    echo             a frame's bytes there and back through uvloop: what the machine itself takes
 
 They take turns, so that what else the machine does meets all of them.
 """
@@ -36,6 +38,14 @@ from agentwatch.sdk.door import door
 
 KEY = "awk_of-the-benchmark-only"
 CHECK = "/v1/budget-check?session_id=bench&limit_usd=2"
+HOLD = {
+    "session_id": "bench",
+    "provider": "openai",
+    "model": "gpt-4o-mini",
+    "input_tokens": 9,
+    "max_output_tokens": 9,
+}
+USAGE = {"prompt_tokens": 9, "completion_tokens": 3}
 
 
 class _Unix(http.client.HTTPConnection):
@@ -50,13 +60,15 @@ class _Unix(http.client.HTTPConnection):
 
 def _ways(home: Path, port: int, stack: ExitStack) -> dict[str, Callable[[], Any]]:
     path = str(home / "agentwatch.sock")
-    line, plain = door(path), _Unix(path)
+    frames, plain = door(path), _Unix(path)
     kept = stack.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=path)))
-    session = agentwatch.session(1000.0, session_id="bench").open()
+    token = agentwatch.session(1000.0, session_id="bench").open().credential
+    held: list[str] = []
 
-    def by_http_client() -> None:
-        plain.request("GET", CHECK)
-        json.loads(plain.getresponse().read())
+    def by_http_client(method: str, path: str, body: Any = None) -> Any:
+        sent = None if body is None else json.dumps(body)
+        plain.request(method, path, sent, {"Authorization": f"Bearer {token}"})
+        return json.loads(plain.getresponse().read())
 
     def by_aw_sdk() -> None:
         answer = httpx.get(
@@ -67,24 +79,61 @@ def _ways(home: Path, port: int, stack: ExitStack) -> dict[str, Callable[[], Any
         answer.raise_for_status()
         answer.json()
 
-    def hold() -> None:
-        with session.hold("openai", "gpt-4o-mini", input_tokens=9, max_output_tokens=9) as held:
-            held.void()
+    def framed(method: str, path: str, body: Any = None) -> Any:
+        return frames.ask(method, path, body, token).body
+
+    def hold(ask: Callable[..., Any]) -> None:
+        held.append(ask("POST", "/v1/holds", HOLD)["hold_id"])
+
+    def settle(ask: Callable[..., Any]) -> None:
+        ask("POST", f"/v1/holds/{held.pop()}/settle", {"usage": USAGE})
 
     return {
-        "sdk": lambda: line.ask("GET", CHECK),
-        "http.client": by_http_client,
-        "httpx": lambda: kept.get(f"http://agentwatch{CHECK}").json(),
-        "aw-sdk": by_aw_sdk,
-        "hold + void": hold,
+        "check": lambda: framed("GET", CHECK),
+        "check .. http.client": lambda: by_http_client("GET", CHECK),
+        "check .. httpx": lambda: kept.get(f"http://agentwatch{CHECK}").json(),
+        "check .. aw-sdk": by_aw_sdk,
+        "hold": lambda: hold(framed),
+        "settle": lambda: settle(framed),
+        "hold .. http.client": lambda: hold(by_http_client),
+        "settle .. http.client": lambda: settle(by_http_client),
+        "echo": _echo(home, stack),
     }
+
+
+def _echo(home: Path, stack: ExitStack) -> Callable[[], Any]:
+    """A question's bytes to a process that sends them back, and does nothing else."""
+    path = str(home / "echo.sock")
+    process = stack.enter_context(subprocess.Popen([sys.executable, "-c", _ECHO, path]))
+    stack.callback(process.kill)
+    while not Path(path).exists():
+        time.sleep(0.01)
+    sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+    sock.connect(path)
+
+    def ask() -> None:
+        sock.sendall(b"x" * 100)
+        sock.recv(100)
+
+    return ask
+
+
+_ECHO = """
+import asyncio, sys, uvloop
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport): self.transport = transport
+    def data_received(self, data): self.transport.write(data)
+async def main():
+    server = await asyncio.get_running_loop().create_unix_server(Echo, sys.argv[1])
+    await server.serve_forever()
+uvloop.run(main())
+"""
 
 
 def _measure(ways: dict[str, Callable[[], Any]], calls: int, rounds: int) -> dict[str, list[float]]:
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, ask in ways.items():
-            ask()
             for _ in range(calls):
                 began = time.perf_counter_ns()
                 ask()
@@ -129,9 +178,9 @@ def main() -> None:
     if options.json:
         print(json.dumps({"durability": options.durability, "rows": rows}))
         return
-    print(f"{'way':<14}{'p50 µs':>10}{'p99 µs':>10}{'calls':>8}   ({options.durability})")
+    print(f"{'way':<24}{'p50 µs':>10}{'p99 µs':>10}{'calls':>8}   ({options.durability})")
     for name, row in rows.items():
-        print(f"{name:<14}{row['p50_us']:>10}{row['p99_us']:>10}{row['calls']:>8}")
+        print(f"{name:<24}{row['p50_us']:>10}{row['p99_us']:>10}{row['calls']:>8}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ nothing else: it is known by its mark or its ancestors, and shows its session's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from agentwatch.core.accounts import Session
@@ -17,9 +19,10 @@ from agentwatch.daemon.control_budgets import BudgetCalls
 from agentwatch.daemon.control_sessions import SessionCalls
 from agentwatch.daemon.control_telemetry import TelemetryCalls
 from agentwatch.daemon.courier import Courier
-from agentwatch.daemon.doors import check_origin, connection_of
+from agentwatch.daemon.doors import Connection, check_origin, connection_of
 from agentwatch.daemon.elsewhere import Elsewhere
 from agentwatch.daemon.fields import json_body
+from agentwatch.daemon.frames import Framed, Frames, Question
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.preflight import Preflight
@@ -28,22 +31,17 @@ from agentwatch.daemon.routes import (
     Answer,
     Asked,
     Route,
-    error_answer,
-    find,
-    json_answer,
+    Said,
+    Table,
+    Told,
     not_from_inside,
+    only_over_http,
     row,
+    said_of,
 )
 from agentwatch.daemon.shapes import SCHEMA_VERSION
-from agentwatch.errors import (
-    AgentWatchError,
-    JournalUnavailable,
-    LedgerError,
-    Refusal,
-    UnknownAccount,
-    UnknownHold,
-    UsageError,
-)
+from agentwatch.daemon.tasks import Tasks
+from agentwatch.errors import AgentWatchError, LedgerError, Refusal
 from agentwatch.settings import Settings
 from agentwatch.wire.dialect import Dialect
 
@@ -60,7 +58,9 @@ class Control:
         restart: Callable[[], None],
         courier: Courier,
         dialects: Mapping[str, Dialect],
+        tasks: Tasks,
     ) -> None:
+        self._tasks = tasks
         self._governor = governor
         self._store = governor.store
         self._keys = keys
@@ -83,7 +83,9 @@ class Control:
         telemetry = TelemetryCalls(governor, metrics_on_port=settings.telemetry.metrics_on_port)
         parts = (sessions, budgets, alerts, self.elsewhere, telemetry)
         #: every row, of all parts
-        self.routes = (*self._own_routes(), *(each for part in parts for each in part.routes()))
+        self.routes = Table(
+            (*self._own_routes(), *(each for part in parts for each in part.routes()))
+        )
 
     def _own_routes(self) -> tuple[Route, ...]:
         return (
@@ -95,65 +97,72 @@ class Control:
 
     async def handle(self, request: web.BaseRequest, port: int | None) -> web.StreamResponse:
         """Answer one request; `port` is None on the socket."""
-        answer = await self._answered(request, port)
-        if port is not None and answer.status >= 400:
+        try:
+            said = _said(await self._by_http(request, port))
+        except AgentWatchError as error:
+            said = said_of(error)
+        if isinstance(said, web.StreamResponse):
+            return said
+        body = msgspec.json.encode(said.answer)
+        answer = web.Response(status=said.status, body=body, content_type="application/json")
+        if port is not None and said.status >= 400:
             # nobody has business here: CONNECT leaves no request behind, a body is not waited for
             answer.force_close()
         return answer
 
-    async def _answered(self, request: web.BaseRequest, port: int | None) -> web.StreamResponse:
-        try:
-            check_origin(request, port)
-            return await self._answer(request, port)
-        except Refusal as refusal:
-            status = refusal.status or 403
-            return error_answer(status, refusal.reason, refusal.message, refusal.standing)
-        except UnknownAccount as error:
-            return error_answer(404, "unknown_session", str(error))
-        except UnknownHold as error:
-            return error_answer(404, "unknown_hold", str(error))
-        except UsageError as error:
-            return error_answer(400, "bad_request", str(error))
-        except JournalUnavailable as error:
-            return error_answer(503, "governance_unavailable", str(error))
-        except LedgerError as error:
-            return error_answer(409, "conflict", str(error))
-        except AgentWatchError as error:
-            return error_answer(500, "failed", str(error))
-
-    async def _answer(self, request: web.BaseRequest, port: int | None) -> web.StreamResponse:
-        path, _, _ = request.raw_path.partition("?")
-        route, names = find(self.routes, request.method, path)
-        inside = self._wrapped_in(request, route, port)
+    async def _by_http(self, request: web.BaseRequest, port: int | None) -> Told:
+        check_origin(request, port)
+        path, _, query = request.raw_path.partition("?")
+        route, names = self.routes.find(request.method, path)
+        shown = presented(request.headers, "")
+        credential = shown.value if shown else ""
+        inside, pid = None, None
+        if port is not None:
+            self._check_port(route, credential)
+        else:
+            connection = connection_of(request)
+            inside, pid = self._wrapped_in(connection, route, credential), connection.pid
         body = await json_body(request, self._settings.doors)
-        answer = await route.do(Asked(request, names, body, inside))
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        return json_answer(200, {"schema_version": SCHEMA_VERSION, **answer})
+        told = route.do(Asked(names, query, body, inside, pid, request))
+        return await told if isinstance(told, Coroutine) else told
+
+    def framed(self, connection: Connection) -> Frames:
+        """The frames of a connection on the socket."""
+
+        def answer(question: Question) -> Framed | Coroutine[Any, Any, Framed]:
+            try:
+                told = self._by_frame(question, connection)
+            except AgentWatchError as error:
+                return _framed(said_of(error))
+            return _framed_later(told) if isinstance(told, Coroutine) else _framed(told)
+
+        assert connection.transport is not None
+        return Frames(connection.transport, answer, self._tasks.spawn)
+
+    def _by_frame(
+        self, question: Question, connection: Connection
+    ) -> Told | Coroutine[Any, Any, Told]:
+        path, _, query = question.path.partition("?")
+        route, names = self.routes.find(question.method, path)
+        inside = self._wrapped_in(connection, route, question.credential or "")
+        return route.do(Asked(names, query, question.body or {}, inside, connection.pid, None))
 
     # ---- who calls
 
-    def _wrapped_in(
-        self, request: web.BaseRequest, route: Route, port: int | None
-    ) -> Session | None:
-        if port is not None:
-            self._check_port(request, route)
-            return None
-        connection = connection_of(request)
+    def _wrapped_in(self, connection: Connection, route: Route, credential: str) -> Session | None:
         wrapped = connection.peer_is_marked or (
-            connection.peer is not None and self._wrappers.wrap(connection.peer[0])
+            connection.pid is not None and self._wrappers.wrap(connection.pid)
         )
         if not wrapped:
             return None
         if route.anybody:
             return None
-        credential = presented(request.headers, "")
-        session = session_of_token(self._store, credential.value) if credential else None
+        session = session_of_token(self._store, credential) if credential else None
         if session is None or not route.inside:
             raise not_from_inside()
         return session
 
-    def _check_port(self, request: web.BaseRequest, route: Route) -> None:
+    def _check_port(self, route: Route, credential: str) -> None:
         if not route.port:
             raise Refusal(
                 "path_not_governed",
@@ -163,16 +172,14 @@ class Control:
             )
         if route.anybody:
             return
-        credential = presented(request.headers, "")
-        value = credential.value if credential else ""
-        if not value.startswith(KEY_PREFIX) or self._keys.agentwatch_key(value) is None:
+        if not credential.startswith(KEY_PREFIX) or self._keys.agentwatch_key(credential) is None:
             raise Refusal(
                 "unknown_credential", "AgentWatch: this asks for an AgentWatch key", status=401
             )
 
     # ---- the daemon
 
-    async def healthz(self, asked: Asked) -> Answer:
+    def healthz(self, asked: Asked) -> Answer:
         """Is it there?"""
         return {"status": "ok", "version": self._about()["version"]}
 
@@ -209,3 +216,23 @@ class Control:
         except LedgerError as error:
             return {"ledger": "damaged", "problem": str(error)}
         return {"ledger": "ok", "entries": entries}
+
+
+def _said(told: Told) -> Said | web.StreamResponse:
+    if isinstance(told, dict):
+        return Said(200, {"schema_version": SCHEMA_VERSION, **told})
+    return told
+
+
+def _framed(told: Told) -> Framed:
+    said = _said(told)
+    if isinstance(said, web.StreamResponse):
+        said = said_of(only_over_http())
+    return Framed(said.status, msgspec.json.encode(said.answer))
+
+
+async def _framed_later(told: Coroutine[Any, Any, Told]) -> Framed:
+    try:
+        return _framed(await told)
+    except AgentWatchError as error:
+        return _framed(said_of(error))

@@ -40,7 +40,7 @@ class AlertCalls:
         check_fields(told, _ASKED)
         session_id = told.get("session_id")
         if asked.follows:
-            return await follow(asked.request, self._watch.told, session_id)
+            return await follow(asked.stream, self._watch.told, session_id)
         unacked = told.get("unacked") in ("1", "true")
         found = await self._watch.alerts.latest(_limit(told), session_id, unacked=unacked)
         return {"alerts": [alert_shape(alert) for alert in found]}

@@ -41,7 +41,7 @@ class BudgetCalls:
         await in_force(self._store.set_ceiling(name, money(asked.body, "monthly_usd")))
         return budget_shape(self._store.ledger, name, self._store.now())
 
-    async def budget_check(self, asked: Asked) -> Answer:
+    def budget_check(self, asked: Asked) -> Answer:
         """How a session stands to its ceiling; changes nothing."""
         return self._preflight.check(asked.query, asked.inside)
 

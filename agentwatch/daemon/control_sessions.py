@@ -10,7 +10,6 @@ from aiohttp import web
 
 from agentwatch.core.accounts import Session
 from agentwatch.daemon.access import Wrappers, new_token
-from agentwatch.daemon.doors import connection_of
 from agentwatch.daemon.events import Events
 from agentwatch.daemon.fields import boolean, check_fields, money, seconds, text
 from agentwatch.daemon.following import follow
@@ -92,9 +91,8 @@ class SessionCalls:
         self._bound_month(session, monthly)
         token, sha256 = new_token()
         await self._store.mint(session_id, sha256)
-        peer = connection_of(asked.request).peer
-        if wrapper and asked.inside is None and peer is not None:
-            self._wrappers.add(peer[0])
+        if wrapper and asked.inside is None and asked.pid is not None:
+            self._wrappers.add(asked.pid)
         return {**self._shape(session), "token": token}
 
     def _bound_month(self, session: Session, ceiling: int | None) -> None:
@@ -155,7 +153,7 @@ class SessionCalls:
         session_id = self._named(asked).name
         if not asked.follows:
             return {"events": self._events.past(session_id)}
-        return await follow(asked.request, self._events, session_id)
+        return await follow(asked.stream, self._events, session_id)
 
     def _shape(self, session: Session) -> Answer:
         return session_shape(session, self._store.now(), self._alerts)

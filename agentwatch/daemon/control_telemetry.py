@@ -45,7 +45,7 @@ class TelemetryCalls:
         if not page["calls"]:
             self._governor.store.ledger.session(session)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(asked.request)
+        await response.prepare(asked.stream)
         while page["calls"]:
             lines = [msgspec.json.encode(exported(call)) + b"\n" for call in page["calls"]]
             await response.write(b"".join(lines))

@@ -21,6 +21,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from agentwatch.daemon import frames
 from agentwatch.daemon.encodings import KNOWN, GrowsTooLong, Undecodable, decode_whole
 from agentwatch.errors import Refusal
 from agentwatch.mark import is_marked
@@ -41,31 +42,50 @@ _BAD_REQUEST = (
 class Connection(RequestHandler):
     """One client's connection."""
 
-    def __init__(self, *args: Any, head_timeout_s: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, head_timeout_s: float, framed: Framed | None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        #: None: frames are not spoken here, or not on this connection
+        self._framed = framed
+        self._frames: frames.Frames | None = None
         self._head_timeout_s = head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._when_gone: list[Callable[[], None]] = []
         #: it is an event stream, which ends when it is told to
         self.follows = False
-        #: pid and uid of the process at the other end of a Unix socket
-        self.peer: tuple[int, int] | None = None
+        #: the process at the other end of a Unix socket
+        self.pid: int | None = None
         #: whether that process came out of a wrapped session
         self.peer_is_marked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._expect_head()
-        self.peer = _peer(transport)
-        if self.peer is not None:
-            self.peer_is_marked = is_marked(self.peer[0]) or not _peer_lives(transport)
+        self.pid = _peer(transport)
+        if self.pid is not None:
+            self.peer_is_marked = is_marked(self.pid) or not _peer_lives(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._framed is not None:
+            if data[:1] == frames.FIRST:
+                self._frames = self._framed(self)
+            self._framed = None
+        if self._frames is not None:
+            self._feed(self._frames, data)
+            return
         before = self._request_count
         super().data_received(data)
         if self._request_count != before:
             self._head_is_there()
         elif self._current_request is None and self._head_timer is None:
+            self._expect_head()
+
+    def _feed(self, spoken: frames.Frames, data: bytes) -> None:
+        spoken.feed(data)
+        if not spoken.is_within:
+            self._head_is_there()
+        elif self._head_timer is None:
             self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -74,6 +94,12 @@ class Connection(RequestHandler):
         waiting, self._when_gone = self._when_gone, []
         for do in waiting:
             do()
+
+    def close(self) -> None:
+        super().close()
+        if self._frames is not None and self.transport is not None:
+            # at once: a question that comes from now on is not read, so that it is asked again
+            self.transport.close()
 
     def when_gone(self, do: Callable[[], None]) -> None:
         """Call `do` when the connection is lost; at once where it is already."""
@@ -87,6 +113,8 @@ class Connection(RequestHandler):
         not had one yet: it was just opened, and its request is on its way."""
         if self.follows:
             return False
+        if self._frames is not None:
+            return self._frames.is_busy or self._frames.is_within
         asked = self._current_request is not None or bool(self._messages)
         return asked or (spare_new and self._request_count == 0)
 
@@ -131,11 +159,22 @@ class Connection(RequestHandler):
         self.force_close()
 
 
+#: what a connection that speaks frames is given
+Framed = Callable[[Connection], frames.Frames]
+
+
 class Door(web.Server):
     """A server whose connections keep the rules above."""
 
-    def __init__(self, handler: Any, settings: DoorsSettings, most: int = 1 << 20) -> None:
-        """With more than `most` connections, the oldest on which nothing goes on give way."""
+    def __init__(
+        self,
+        handler: Any,
+        settings: DoorsSettings,
+        most: int = 1 << 20,
+        framed: Framed | None = None,
+    ) -> None:
+        """With more than `most` connections, the oldest on which nothing goes on give way.
+        `framed`: frames are spoken as well."""
         super().__init__(
             handler,
             access_log=None,
@@ -147,6 +186,7 @@ class Door(web.Server):
             lingering_time=1.0,
         )
         self._settings = settings
+        self._framed = framed
         self._most = most
         #: in the order in which they came
         self._open: dict[Connection, None] = {}
@@ -187,7 +227,11 @@ class Door(web.Server):
 
     def __call__(self) -> Connection:
         return Connection(
-            self, loop=self._loop, head_timeout_s=self._settings.head_timeout_s, **self._kwargs
+            self,
+            loop=self._loop,
+            head_timeout_s=self._settings.head_timeout_s,
+            framed=self._framed,
+            **self._kwargs,
         )
 
 
@@ -293,13 +337,12 @@ def _too_long(settings: DoorsSettings) -> Refusal:
     )
 
 
-def _peer(transport: asyncio.BaseTransport) -> tuple[int, int] | None:
+def _peer(transport: asyncio.BaseTransport) -> int | None:
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX or sys.platform != "linux":
         return None
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid, uid, _gid = struct.unpack("3i", raw)
-    return pid, uid
+    return int(struct.unpack("3i", raw)[0])
 
 
 def _peer_lives(transport: asyncio.BaseTransport) -> bool:

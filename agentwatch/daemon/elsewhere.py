@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -24,7 +23,7 @@ from agentwatch.daemon.fields import count, seconds, text
 from agentwatch.daemon.flight import Over
 from agentwatch.daemon.governor import Governor
 from agentwatch.daemon.quoting import ABSURD_TOKENS, Charge
-from agentwatch.daemon.routes import Asked, Route, json_answer, row
+from agentwatch.daemon.routes import Asked, Route, Said, row
 from agentwatch.daemon.shapes import SCHEMA_VERSION
 from agentwatch.daemon.trace import Trace
 from agentwatch.errors import UsageError
@@ -71,7 +70,7 @@ class Elsewhere:
         """The rows of this part."""
         return (row("POST", r"/v1/ingest", self.ingest, port=True),)
 
-    async def ingest(self, asked: Asked) -> web.StreamResponse:
+    async def ingest(self, asked: Asked) -> Said:
         """Take the record of one call; 202 once it is written down."""
         body = asked.body
         usage, model = _usage(body), text(body, "model")
@@ -82,14 +81,14 @@ class Elsewhere:
         session = self._session(body)
         if session.proxied:
             told = {"charged_usd": 0.0, "reason": "its calls come through the daemon"}
-            return json_answer(202, {"schema_version": SCHEMA_VERSION, "accepted": True, **told})
+            return Said(202, {"schema_version": SCHEMA_VERSION, "accepted": True, **told})
         bill = bill_of(self._governor.book, model, usage, latency_s)
         risks = body.get("identified_risks") or []
         written = self.charge(session, bill, _PREFIX + new_hold_id()[1:], risks=risks)
         if written is not None:
             await written
         told = {"charged_usd": to_usd(bill.charge.nanos), "reason": bill.charge.reason or None}
-        return json_answer(202, {"schema_version": SCHEMA_VERSION, "accepted": True, **told})
+        return Said(202, {"schema_version": SCHEMA_VERSION, "accepted": True, **told})
 
     def _session(self, body: Mapping[str, Any]) -> Session:
         name = text(body, "session_id") or UNNAMED

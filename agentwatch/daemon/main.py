@@ -187,7 +187,9 @@ class Daemon:
         self._settings = settings
         self._tasks = tasks
         self._proxy = Proxy(governor, spoken, keys, settings)
-        self._control = Control(governor, keys, settings, self.about, restart, courier, spoken)
+        self._control = Control(
+            governor, keys, settings, self.about, restart, courier, spoken, tasks
+        )
         self._spooled = Spooled(governor, self._control.elsewhere, spoken, settings)
         self._port = 0
         self._started_at = time.time()
@@ -220,7 +222,8 @@ class Daemon:
         self._port = self._proxy.bases.port = port_socket.getsockname()[1]
         most = max(FEWEST_CONNECTIONS, (raise_file_limit() - SPARE_FILES) // 4)
         on_port = Door(self._handler(self._port), self._settings.doors, most)
-        on_socket = Door(self._handler(None), self._settings.doors, most)
+        framed = self._control.framed
+        on_socket = Door(self._handler(None), self._settings.doors, most, framed)
         self._doors = [on_port, on_socket]
         self._servers = [
             await loop.create_server(on_port, sock=port_socket, backlog=BACKLOG),

@@ -82,11 +82,11 @@ class Preflight:
         """The answer to a budget check. What makes no sense in the query is taken for absent, as
         the old client takes an error for an outage, and goes on. `inside`: the session that the
         caller is wrapped in, which is the only one that it may ask for. Raises Refusal."""
-        asked = parse_qs(query, errors="replace")
-        name = asked.get("session_id", [""])[-1]
+        asked = _parameters(query)
+        name = asked.get("session_id", "")
         if inside is not None and name != inside.name:
             raise Refusal("not_from_inside", "from inside only its own session is seen", status=403)
-        limit = _limit(asked.get("limit_usd", [""])[-1])
+        limit = _limit(asked.get("limit_usd", ""))
         session = self._store.ledger.sessions.get(name)
         if session is None:
             return _standing(limit, 0, 0, acc.ACTIVE, False)
@@ -113,31 +113,32 @@ class Preflight:
         session_id = text(body, "session_id")
         if not session_id:
             raise UsageError("session_id is missing")
-        session, _ = self._store.open_session(session_id, ceiling=money(body, "budget_usd"))
+        ceiling = money(body, "budget_usd")
+        session = self._store.ledger.sessions.get(session_id)
+        if session is None or ceiling is not None:
+            session, _ = self._store.open_session(session_id, ceiling=ceiling)
         hold_id = _PREFIX + new_hold_id()[1:]
         try:
-            await self._written(session, ask, quoted, hold_id)
+            written = self._set_aside(session, ask, quoted, hold_id)
         except Refusal as refusal:
             self._governor.refused(session, refusal, ask)
             raise
-        asyncio.get_running_loop().call_later(FORGOTTEN_S, self._forgotten, hold_id)
+        # while it is written
         hold = self._store.ledger.holds[hold_id]
         begun = self._governor.watch.begun(session, hold.iteration, ask, ask.input_bound or None)
         self._out[hold_id] = _Out(begun, ask, quoted, Trace(hold.nanos))
+        try:
+            await written
+        except JournalUnavailable:
+            self._over(self._store.void(hold_id, "never promised")[0], Over(failed=True))
+            raise
+        asyncio.get_running_loop().call_later(FORGOTTEN_S, self._forgotten, hold_id)
         return {
             "hold_id": hold_id,
             "iteration": hold.iteration,
             "held_usd": to_usd(hold.nanos),
             "remaining_usd": _remaining(session),
         }
-
-    async def _written(self, session: Session, ask: Ask, quoted: Quote, hold_id: str) -> None:
-        written = self._set_aside(session, ask, quoted, hold_id)
-        try:
-            await written
-        except JournalUnavailable:
-            self._store.void(hold_id, "never promised")
-            raise
 
     def _set_aside(self, session: Session, ask: Ask, quoted: Quote, hold_id: str) -> Written:
         about = {
@@ -290,6 +291,13 @@ def told_charge(ask: Ask, quoted: Quote, held: int, told: Seen | None, book: Pri
         return Charge(held, "estimate", ask.model, ask.input_bound, 0, "no usage was told")
     found = charge(ask, quoted, held, told, book)
     return found if found.basis == "usage" else replace(found, nanos=held)
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """Each parameter's last value, as it was meant."""
+    if "%" in query or "+" in query:
+        return {name: told[-1] for name, told in parse_qs(query, errors="replace").items()}
+    return dict(part.partition("=")[::2] for part in query.split("&"))
 
 
 def _limit(told: str) -> int | None:

@@ -6,17 +6,24 @@ Each part of the door (`control_*.py`) brings its own rows; control.py serves th
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import msgspec
 from aiohttp import web
 
 from agentwatch.core.accounts import Session
 from agentwatch.core.money import to_usd
 from agentwatch.daemon.log import scrub
-from agentwatch.errors import JournalUnavailable, Refusal
+from agentwatch.errors import (
+    AgentWatchError,
+    JournalUnavailable,
+    LedgerError,
+    Refusal,
+    UnknownAccount,
+    UnknownHold,
+    UsageError,
+)
 from agentwatch.store.store import Written
 
 Answer = dict[str, Any]
@@ -28,24 +35,40 @@ ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9._:-]{0,127})"
 class Asked(NamedTuple):
     """A control call: what it names, what it brought, who made it."""
 
-    request: web.BaseRequest
     names: Mapping[str, str]
+    #: what stands behind the question mark, as it came
+    query: str
     body: dict[str, Any]
     #: the session that the caller is wrapped in; None: a person
     inside: Session | None
-
-    @property
-    def query(self) -> str:
-        """What stands behind the question mark, as it came."""
-        return self.request.raw_path.partition("?")[2]
+    #: the process that calls, where the kernel tells
+    pid: int | None
+    #: None: it came in a frame, in which no answer is kept open
+    request: web.BaseRequest | None
 
     @property
     def follows(self) -> bool:
         """Whether the answer is to be kept open (?follow=1)."""
         return "follow=1" in self.query.split("&")
 
+    @property
+    def stream(self) -> web.BaseRequest:
+        """The request, to answer it bit by bit. Raises Refusal where it came in a frame."""
+        if self.request is None:
+            raise only_over_http()
+        return self.request
 
-Do = Callable[[Asked], Awaitable[Answer | web.StreamResponse]]
+
+class Said(NamedTuple):
+    """An answer, and its status."""
+
+    status: int
+    answer: Answer
+
+
+Told = Answer | Said | web.StreamResponse
+#: what is asked often, and waits for nothing, need be no coroutine
+Do = Callable[[Asked], Told | Coroutine[Any, Any, Told]]
 
 
 class Route(NamedTuple):
@@ -73,18 +96,33 @@ def row(
     return Route(method, re.compile(path, re.ASCII), do, inside, port, anybody)
 
 
-def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-    """The row of a call, and what its path names. Raises Refusal (404, 405)."""
-    methods = []
-    for route in routes:
-        found = route.path.fullmatch(path)
-        if found and route.method == method:
-            return route, {key: unquote(value) for key, value in found.groupdict().items()}
-        if found:
-            methods.append(route.method)
-    if methods:
-        raise Refusal("bad_request", f"{path[:100]!a} takes {', '.join(methods)}", status=405)
-    raise Refusal("bad_request", f"there is nothing at {path[:100]!a}", status=404)
+class Table:
+    """Rows, and the one that a call means."""
+
+    def __init__(self, rows: Iterable[Route]) -> None:
+        self.rows = tuple(rows)
+        named = {(each.method, each.path.pattern): each for each in self.rows}
+        #: those whose path names nothing need no search
+        self._plain = {key: row for key, row in named.items() if _PLAIN.fullmatch(key[1])}
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """The row of a call, and what its path names. Raises Refusal (404, 405)."""
+        plain = self._plain.get((method, path))
+        if plain is not None:
+            return plain, {}
+        methods = []
+        for route in self.rows:
+            found = route.path.fullmatch(path)
+            if found and route.method == method:
+                return route, {key: unquote(value) for key, value in found.groupdict().items()}
+            if found:
+                methods.append(route.method)
+        if methods:
+            raise Refusal("bad_request", f"{path[:100]!a} takes {', '.join(methods)}", status=405)
+        raise Refusal("bad_request", f"there is nothing at {path[:100]!a}", status=404)
+
+
+_PLAIN = re.compile("[a-z0-9/-]+")
 
 
 def not_from_inside() -> Refusal:
@@ -95,6 +133,11 @@ def not_from_inside() -> Refusal:
         "nothing else: ask the person who started it",
         status=403,
     )
+
+
+def only_over_http() -> Refusal:
+    """The refusal of what no frame can answer."""
+    return Refusal("bad_request", "this is answered over HTTP only", status=400)
 
 
 async def in_force(written: Written) -> None:
@@ -110,19 +153,29 @@ async def in_force(written: Written) -> None:
         ) from error
 
 
-def json_answer(status: int, answer: Answer) -> web.Response:
-    """An answer in JSON."""
-    return web.Response(
-        status=status, body=msgspec.json.encode(answer), content_type="application/json"
-    )
+def said_of(error: AgentWatchError) -> Said:
+    """What is said of a call that failed."""
+    if isinstance(error, Refusal):
+        return _failed(error.status or 403, error.reason, error.message, error.standing)
+    found = (each for each in _FAILURES if isinstance(error, each[0]))
+    _, status, code = next(found, (AgentWatchError, 500, "failed"))
+    return _failed(status, code, str(error))
 
 
-def error_answer(
-    status: int, code: str, message: str, standing: tuple[int, int] | None = None
-) -> web.Response:
+#: the first that fits
+_FAILURES = (
+    (UnknownAccount, 404, "unknown_session"),
+    (UnknownHold, 404, "unknown_hold"),
+    (UsageError, 400, "bad_request"),
+    (JournalUnavailable, 503, "governance_unavailable"),
+    (LedgerError, 409, "conflict"),
+)
+
+
+def _failed(status: int, code: str, message: str, standing: tuple[int, int] | None = None) -> Said:
     """An error in the shape of the control path; `standing` as Refusal has it."""
     # a path or a field's name is repeated in some messages, and may hold a key
     error: Answer = {"message": scrub(message), "code": code}
     if standing is not None:
         error |= {"spent_usd": to_usd(standing[0]), "limit_usd": to_usd(standing[1])}
-    return json_answer(status, {"error": error})
+    return Said(status, {"error": error})

@@ -5,7 +5,8 @@ of ours, which asks the daemon and the provider over the daemon's Unix socket in
 else of it is touched, so every method that it has, or will have, is governed.
 
     terms       what a caller asked for: session, ceiling, fail-open
-    door        one daemon's address: hand-written HTTP, and whether anybody answers
+    door        one daemon's address, and whether anybody answers
+    line        one connection to it: frames on the socket, HTTP at the port
     session     the account that calls are charged to, and whether one may go, and which way
     route       a provider's request as the daemon takes it
     denial      a refusal, as an answer and as a typed error

@@ -12,6 +12,7 @@ from agentwatch.daemon.control import Control
 from agentwatch.daemon.courier import Courier
 from agentwatch.daemon.keys import Keys
 from agentwatch.daemon.routes import Route
+from agentwatch.daemon.tasks import Tasks
 
 
 @pytest.fixture
@@ -19,7 +20,9 @@ async def routes(tmp_path) -> AsyncIterator[tuple[Route, ...]]:
     async with bench() as made:
         keys = Keys(tmp_path / "keys.toml", {}, None)
         courier = Courier(made.governor.watch.alerts, [], made.store.now)
-        yield Control(made.governor, keys, settings(), dict, lambda: None, courier, {}).routes
+        yield Control(
+            made.governor, keys, settings(), dict, lambda: None, courier, {}, Tasks()
+        ).routes.rows
 
 
 def test_nothing_that_changes_anything_is_done_by_get(routes: tuple[Route, ...]) -> None:

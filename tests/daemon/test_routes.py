@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from agentwatch.daemon.routes import ID, Route, find, row
+from agentwatch.daemon.routes import ID, Table, row
 from agentwatch.errors import Refusal
 
 
@@ -14,18 +14,20 @@ async def nothing(asked: object) -> dict[str, object]:
     return {}
 
 
-ROUTES: tuple[Route, ...] = (
-    row("GET", r"/v1/healthz", nothing),
-    row("GET", r"/v1/sessions", nothing),
-    row("POST", r"/v1/sessions", nothing),
-    row("GET", rf"/v1/sessions/{ID}", nothing),
-    row("POST", rf"/v1/sessions/{ID}/(?P<verb>kill|pause)", nothing),
+ROUTES = Table(
+    (
+        row("GET", r"/v1/healthz", nothing),
+        row("GET", r"/v1/sessions", nothing),
+        row("POST", r"/v1/sessions", nothing),
+        row("GET", rf"/v1/sessions/{ID}", nothing),
+        row("POST", rf"/v1/sessions/{ID}/(?P<verb>kill|pause)", nothing),
+    )
 )
 
 
 def refused(method: str, path: str) -> int | None:
     with pytest.raises(Refusal) as refusal:
-        find(ROUTES, method, path)
+        ROUTES.find(method, path)
     return refusal.value.status
 
 
@@ -65,6 +67,10 @@ def test_another_method_is_told_which_one_it_takes() -> None:
 
 
 def test_a_row_tells_what_its_path_names() -> None:
-    route, names = find(ROUTES, "POST", "/v1/sessions/ci-run:1.2/kill")
+    route, names = ROUTES.find("POST", "/v1/sessions/ci-run:1.2/kill")
     assert names == {"id": "ci-run:1.2", "verb": "kill"}
     assert re.fullmatch(route.path, "/v1/sessions/a/pause")
+
+
+def test_a_pattern_is_no_path() -> None:
+    assert refused("GET", rf"/v1/sessions/{ID}") == 404

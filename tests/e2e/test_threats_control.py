@@ -405,6 +405,13 @@ if how == "double fork":
 import http.client, socket
 path = sys.argv[1]
 answers = []
+if how == "frames":
+    from agentwatch.sdk.line import FrameLine
+    for call in calls:
+        line = FrameLine(path, 30.0)
+        line.send(*call)
+        answers.append(line.receive())
+    calls = []
 for method, target, body, token in calls:
     connection = http.client.HTTPConnection("localhost", timeout=30)
     connection.sock = socket.socket(socket.AF_UNIX)
@@ -438,7 +445,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="the mark is Linux's"
 
 
 @linux
-def test_from_inside_a_session_sees_itself_and_can_only_have_less(daemon: Daemon) -> None:
+@pytest.mark.parametrize("how", ["", "frames"])
+def test_from_inside_a_session_sees_itself_and_can_only_have_less(how: str, daemon: Daemon) -> None:
     agent = daemon.open(1.0)
     own = f"/v1/sessions/{agent.id}"
     again = {"session_id": agent.id, "budget_usd": 50, "mode": "observe", "fail_open": True}
@@ -450,6 +458,7 @@ def test_from_inside_a_session_sees_itself_and_can_only_have_less(daemon: Daemon
         ("POST", "/v1/sessions", again, agent.token),
         ("PUT", f"{own}/budget", {"budget_usd": 0.25}, agent.token),
         ("GET", "/v1/healthz", None, ""),
+        how=how,
     )
     assert [status for status, _ in answers] == [200] * 6
     shown = agent.show()
@@ -457,7 +466,7 @@ def test_from_inside_a_session_sees_itself_and_can_only_have_less(daemon: Daemon
 
 
 @linux
-@pytest.mark.parametrize("how", ["", "double fork"])
+@pytest.mark.parametrize("how", ["", "double fork", "frames"])
 def test_from_inside_nothing_else_is_done(how: str, daemon: Daemon) -> None:
     agent, other = daemon.open(1.0), daemon.open(1.0)
     own, its = f"/v1/sessions/{agent.id}", f"/v1/sessions/{other.id}"

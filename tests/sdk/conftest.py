@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness import Daemon
+from listener import OK_HTTP, Listener
 
 from agentwatch.sdk import door
 
@@ -39,3 +41,25 @@ def alone(program: pytest.MonkeyPatch, home: Path) -> Path:
     """A home in which no daemon runs."""
     program.setenv("AGENTWATCH_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with tempfile.TemporaryDirectory(prefix="aw-") as folder:
+        made = Listener(Path(folder) / "s")
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def port() -> Iterator[Listener]:
+    made = Listener(None, OK_HTTP)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["listener", "port"])
+def either(request: pytest.FixtureRequest) -> Listener:
+    """Frames on a Unix socket, HTTP at a port."""
+    made: Listener = request.getfixturevalue(request.param)
+    return made
