@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
     "agentwatch/errors.py": "cli/test_main.py",
     "agentwatch/wire/dialect.py": "wire/test_openai.py",
     "agentwatch/standin/openai_media_voice.py": "e2e/test_media.py",
+    "agentwatch/standin/openai_hosted.py": "e2e/test_hosted_tools.py",
     # the daemon is tested as the process that it is
     "agentwatch/daemon/access.py": "e2e/test_threats_requests.py",
     "agentwatch/daemon/channels.py": "e2e/test_alert_delivery.py",
