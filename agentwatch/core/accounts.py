@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from msgspec import Struct, field
@@ -15,12 +14,6 @@ STATES = frozenset({ACTIVE, PAUSED, EXHAUSTED, KILLED, CLOSED})
 JUDGED_ANEW = frozenset({ACTIVE, KILLED, CLOSED})
 MODES = ("observe", "soft", "enforce")
 ANOMALY_ACTIONS = ("alert", "pause", "kill")
-
-#: what a session's id, and what a project's or team's name may be; the rules say it to people
-SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
-ID_RULE = "1 to 128 of the ASCII characters A-Z a-z 0-9 . _ : - (a letter or digit first)"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ -]{0,127}", re.ASCII)
-RULE = "1 to 128 of the ASCII characters A-Z a-z 0-9 . _ : / - and blank (a letter or digit first)"
 
 #: how many of a session's last prompt sizes are kept
 PROMPT_WINDOW = 5

@@ -32,6 +32,7 @@ from agentwatch.core.accounts import Outcome, Session
 from agentwatch.core.admission import Admitted, Policy, Purse, Refused, Waits, admit
 from agentwatch.core.estimate import Quote
 from agentwatch.core.fold import Balances
+from agentwatch.core.ids import ID_RULE, NAME, RULE, SESSION_ID
 from agentwatch.errors import BarredError, LedgerError, UsageError
 
 #: what a person may do to a session: verb -> (states it is allowed in, state after it)
@@ -169,8 +170,8 @@ class Ledger(Balances):
         kind, _, name = account.partition(":")
         if kind == "session":
             self.session(name)
-        elif kind not in ("project", "team") or not acc.NAME.fullmatch(name):
-            raise UsageError(f"a budget is named project:NAME or team:NAME, and NAME is {acc.RULE}")
+        elif kind not in ("project", "team") or not NAME.fullmatch(name):
+            raise UsageError(f"a budget is named project:NAME or team:NAME, and NAME is {RULE}")
         return self._do(e.CeilingSet(at=at, account=account, ceiling=ceiling))
 
     def set_state(
@@ -382,12 +383,12 @@ def _check_names(
     team: str | None,
     on_anomaly: str | None,
 ) -> None:
-    if not acc.SESSION_ID.fullmatch(session_id):
-        raise UsageError(f"a session id is {acc.ID_RULE}")
+    if not SESSION_ID.fullmatch(session_id):
+        raise UsageError(f"a session id is {ID_RULE}")
     if mode is not None and mode not in acc.MODES:
         raise UsageError("mode is one of: enforce, soft, observe")
     if on_anomaly is not None and on_anomaly not in acc.ANOMALY_ACTIONS:
         raise UsageError("on_anomaly is one of: alert, pause, kill")
     for what, name in (("project", project), ("team", team)):
-        if name is not None and not acc.NAME.fullmatch(name):
-            raise UsageError(f"a {what}'s name is {acc.RULE}")
+        if name is not None and not NAME.fullmatch(name):
+            raise UsageError(f"a {what}'s name is {RULE}")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
-from agentwatch.core.accounts import SESSION_ID, Session
+from agentwatch.core.accounts import Session
+from agentwatch.core.ids import SESSION_ID
 from agentwatch.core.money import parse_usd
 from agentwatch.daemon.keys import Keys
 from agentwatch.errors import Refusal, UsageError

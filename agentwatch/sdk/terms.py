@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from agentwatch.core.ids import ID_RULE, NAME, RULE, SESSION_ID
 from agentwatch.errors import UsageError
 
 #: where a daemon takes the records of calls that were made elsewhere, unless it was told otherwise
@@ -95,8 +96,6 @@ def _name(value: str | None, argument: str) -> str | None:
     """Ids and names go into headers and paths: what can't be one is refused before a call is."""
     if not value:
         return None
-    from agentwatch.core.accounts import ID_RULE, NAME, RULE, SESSION_ID
-
     form, rule = (SESSION_ID, ID_RULE) if argument.endswith("session_id") else (NAME, RULE)
     if not isinstance(value, str) or not form.fullmatch(value):
         raise UsageError(f"{argument} is {rule}")

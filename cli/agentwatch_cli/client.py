@@ -11,7 +11,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import socket
 import struct
 import sys
@@ -21,13 +20,13 @@ from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from agentwatch.core.ids import SESSION_ID
 from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
 from agentwatch.mark import is_marked
 
 REQUEST_TIMEOUT_S = 15.0
 #: a follower that hears nothing for so long asks again: the daemon may be gone without a word
 FOLLOW_TIMEOUT_S = 60.0
-SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 
 NO_DAEMON = "no daemon is running: start it with `agentwatch up`"
 

@@ -48,7 +48,7 @@ def set_budget(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Set the monthly ceiling of a project or a team."""
-    from agentwatch.core.accounts import NAME, RULE
+    from agentwatch.core.ids import NAME, RULE
     from agentwatch.core.money import parse_usd, to_usd
 
     kind, _, rest = name.partition(":")
