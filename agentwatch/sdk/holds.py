@@ -150,7 +150,7 @@ class AsyncHold:
 
 #: where an answer has its usage
 _USAGE_IN = ("usage", "usageMetadata", "usage_metadata", "x_groq")
-#: text of an answer that says nothing of its cost (what was said, a picture) goes nowhere
+#: what says nothing of an answer's cost (what was said, a picture, a vector) goes nowhere
 _LONGEST_TEXT = 1024
 
 
@@ -186,7 +186,9 @@ def _short(value: Any) -> Any:
         return value[:_LONGEST_TEXT]
     if isinstance(value, dict):
         return {key: _short(each) for key, each in value.items()}
-    return [_short(each) for each in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_short(each) for each in value if not isinstance(each, float)]
+    return value
 
 
 def _refused(status: int, body: dict[str, Any], session_id: str) -> AgentWatchError:

@@ -16,7 +16,7 @@ from harness import Daemon, chat, nanos, wait_until
 import agentwatch
 from agentwatch import AgentBudgetCheckUnavailable, AgentBudgetExceeded, AgentSessionKilled
 from agentwatch.errors import AgentWatchError, UsageError
-from agentwatch.sdk.holds import plain
+from agentwatch.sdk.holds import plain, told_of
 from agentwatch.standin.process import StandinProcess
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20}
@@ -260,6 +260,16 @@ def test_fail_closed_holds_nothing_with_the_daemon_away(alone: Path) -> None:
     session = agentwatch.session(1.0, fail_open=False)
     with pytest.raises(AgentBudgetCheckUnavailable):
         session.hold("openai", "gpt-4o").__enter__()
+
+
+def test_a_picture_and_a_vector_travel_with_their_answer() -> None:
+    usage = {"prompt_tokens": 8, "total_tokens": 8}
+    rows = [{"object": "embedding", "index": 0, "embedding": [0.1] * 3072}]
+    (told,) = told_of({"object": "list", "data": rows, "usage": usage}).values()
+    assert told["data"] == [{"object": "embedding", "index": 0, "embedding": []}]
+    (told,) = told_of({"data": [{"b64_json": "x" * 9_000_000}], "usage": usage}).values()
+    assert len(told["data"][0]["b64_json"]) < 2_000
+    assert told["usage"] == usage
 
 
 def test_a_provider_s_usage_object_is_taken_as_it_is() -> None:
