@@ -7,6 +7,8 @@ world meets its ceilings to the nano, again and again.
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from agentwatch.core.admission import Policy
@@ -28,8 +30,46 @@ SESSIONS: dict[str, dict[str, Any]] = {
     "over": {"ceiling": 200, "mode": "soft"},
     "watched": {"ceiling": 100, "mode": "observe", "team": "t"},
     "short": {"ceiling": 400, "ttl_s": 20 * 86_400.0},
+    # parts of sessions, and parts of parts
+    "part": {"parent": "b", "ceiling": 250},
+    "deep": {"parent": "part", "ceiling": 150},
+    "wide": {"parent": "b"},
+    "bit": {"parent": "over", "ceiling": 120},
+}
+#: parts that are opened later
+LATER: dict[str, dict[str, Any]] = {
+    "new": {"parent": "part", "ceiling": 100},
+    "newer": {"parent": "deep", "mode": "soft", "ceiling": 60},
 }
 BUDGETS = {"project:p": 700, "team:t": 450}
+
+_TERMS = {**SESSIONS, **LATER}
+
+
+def _lineage(name: str) -> tuple[str, ...]:
+    parent = _TERMS[name].get("parent")
+    return (name,) if parent is None else (name, *_lineage(parent))
+
+
+#: a session, what it is a part of, what that is a part of …
+LINEAGE = {name: _lineage(name) for name in _TERMS}
+
+
+@cache
+def charged_in(month: str) -> dict[str, tuple[str, ...]]:
+    """The accounts that each session's calls are to be charged to in a month: itself, all that it
+    is a part of, and their budgets."""
+    found = {}
+    for name, line in LINEAGE.items():
+        terms = _TERMS[line[-1]]
+        budgets = [f"{kind}:{terms[kind]}@{month}" for kind in ("project", "team") if kind in terms]
+        found[name] = (*(f"session:{each}" for each in line), *budgets)
+    return found
+
+
+def month_of(at: float) -> str:
+    """The UTC month of a moment."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m")
 
 
 def _quotes() -> tuple[Quote, ...]:

@@ -2,21 +2,26 @@
 
 I1 no overspend, I2 balances are a fold of the journal, I3 one terminal entry a call, I4 nothing is
 sent before its hold is durable, I5 what was billed is covered, I6 what is settled never falls, I7
-killed means no new hold; and nobody is refused for whom there is money.
+killed means no new hold; nobody is refused for whom there is money, nobody waits who could go, and
+nobody is passed over.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from agentwatch.core import entries as e
-from agentwatch.core.accounts import Account, Session
+from agentwatch.core.accounts import Session
 from agentwatch.core.admission import Policy
 from agentwatch.core.estimate import Quote
 from agentwatch.core.fold import Balances
 from agentwatch.core.ledger import Ledger
 from agentwatch.errors import LedgerError
+
+if TYPE_CHECKING:
+    from prove.stage import Call
 
 
 class Broken(AssertionError):
@@ -50,37 +55,37 @@ class Books:
                 )
 
 
-def bound(ledger: Ledger, accounts: tuple[str, ...]) -> list[Account]:
-    """The accounts that no hold may take above their ceiling."""
-    found = (ledger.account(name) for name in accounts)
-    return [
-        account
-        for account in found
-        if account.ceiling is not None
-        and (not isinstance(account, Session) or account.mode == "enforce")
-    ]
-
-
 def check_within(ledger: Ledger, accounts: tuple[str, ...]) -> None:
-    """After a hold or an extension: I1, to the nano."""
-    for account in bound(ledger, accounts):
-        ceiling = account.ceiling or 0
-        if account.settled + account.held > ceiling:
+    """After a hold or an extension: I1 on each of its accounts, to the nano."""
+    for name in accounts:
+        account = ledger.accounts[name]
+        ceiling = account.ceiling
+        if ceiling is None:
+            continue
+        mode = account.mode if isinstance(account, Session) else "enforce"
+        if mode == "enforce" and account.settled + account.held > ceiling:
             raise Broken(
                 f"I1: a hold took {account.id} to {account.settled} + {account.held} of {ceiling}"
             )
-    session = ledger.accounts[accounts[0]]
-    assert isinstance(session, Session)
-    if _is_over_softly(session):
-        raise Broken(f"I1: {session.id} is over its soft ceiling, and was let through")
+        if mode == "soft" and account.settled >= ceiling:
+            raise Broken(f"I1: {account.id} is over its soft ceiling, and was let through")
 
 
-def _is_over_softly(session: Session) -> bool:
-    return (
-        session.mode == "soft"
-        and session.ceiling is not None
-        and session.settled >= session.ceiling
-    )
+def _bounds(ledger: Ledger, accounts: tuple[str, ...]) -> list[tuple[int, int, int]] | None:
+    """Ceiling, settled and held of the accounts that no hold may take above their ceiling; None
+    where one that may be passed once has been."""
+    found = []
+    for name in accounts:
+        account = ledger.accounts.get(name) or ledger.account(name)
+        ceiling = account.ceiling
+        if ceiling is None:
+            continue
+        mode = account.mode if isinstance(account, Session) else "enforce"
+        if mode == "enforce":
+            found.append((ceiling, account.settled, account.held))
+        elif mode == "soft" and account.settled >= ceiling:
+            return None
+    return found
 
 
 def _wanted(quote: Quote, policy: Policy) -> int:
@@ -101,27 +106,44 @@ def check_refused(
     ledger: Ledger, accounts: tuple[str, ...], quote: Quote, policy: Policy, may_wait: bool
 ) -> None:
     """Raises Broken where there was money for a call that was refused."""
-    session = ledger.accounts[accounts[0]]
-    assert isinstance(session, Session)
-    if _is_over_softly(session):
+    bounds = _bounds(ledger, accounts)
+    if bounds is None:
         return
     if not policy.clamp and quote.most is None and quote.per_token:
         return  # it has no bound, and none may be put in
-    bounds = [(each.ceiling or 0, each.settled, each.held) for each in bound(ledger, accounts)]
-    if all(top - settled - held >= _least(quote, policy) for top, settled, held in bounds):
+    least = _least(quote, policy)
+    if all(top - settled - held >= least for top, settled, held in bounds):
         raise Broken(f"a call that {accounts} could pay for was refused")
-    if may_wait and all(top - settled >= _wanted(quote, policy) for top, settled, _ in bounds):
-        raise Broken(f"a call was refused though only open holds of {accounts} stood in its way")
+    if may_wait:
+        wanted = _wanted(quote, policy)
+        if all(top - settled >= wanted for top, settled, _ in bounds):
+            raise Broken(
+                f"a call was refused though only open holds of {accounts} stood in its way"
+            )
 
 
 def check_waits(ledger: Ledger, accounts: tuple[str, ...], quote: Quote, policy: Policy) -> None:
     """Raises Broken where a call waits that could go, or for money that will never come."""
+    bounds = _bounds(ledger, accounts)
     wanted = _wanted(quote, policy)
-    bounds = [(each.ceiling or 0, each.settled, each.held) for each in bound(ledger, accounts)]
+    if bounds is None or any(top - settled < wanted for top, settled, _ in bounds):
+        raise Broken(f"a call waits for money that {accounts} will never have")
     if all(top - settled - held >= wanted for top, settled, held in bounds):
         raise Broken(f"a call waits though {accounts} could pay for it")
-    if any(top - settled < wanted for top, settled, _ in bounds):
-        raise Broken(f"a call waits for money that {accounts} will never have")
+
+
+def check_order(call: Call, waiting: Iterable[Call]) -> None:
+    """Raises Broken where this call, which was let through, took money of an account in whose line
+    somebody stands who came before. `waiting` is in the order in which they came."""
+    for other in waiting:
+        if other is call:
+            return
+        assert other.waiter is not None
+        if other.waiter.account in call.charged:
+            raise Broken(
+                f"order: {call.id} was served before {other.id}, which came first and waits for "
+                f"{other.waiter.account}"
+            )
 
 
 def check_fold(ledger: Ledger, journal: list[e.AnyEntry], *, as_read: bool = False) -> None:

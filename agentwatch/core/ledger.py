@@ -29,7 +29,7 @@ from typing import Any
 from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
 from agentwatch.core.accounts import Outcome, Session
-from agentwatch.core.admission import Admitted, Policy, Purse, Refused, Waits, admit
+from agentwatch.core.admission import Admitted, Policy, Purse, Refused, Waits, admit, is_hopeless
 from agentwatch.core.estimate import Quote
 from agentwatch.core.fold import Balances
 from agentwatch.core.ids import ID_RULE, NAME, RULE, SESSION_ID
@@ -43,8 +43,9 @@ SESSION_VERBS = {
     "close": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED, acc.CLOSED}, acc.CLOSED),
 }
 
-#: states in which nothing is let through
+#: states in which nothing is let through, and those of them that no one comes back from
 BARRED = frozenset({acc.KILLED, acc.PAUSED, acc.CLOSED})
+ENDED = frozenset({acc.KILLED, acc.CLOSED})
 
 
 class Ledger(Balances):
@@ -52,12 +53,16 @@ class Ledger(Balances):
 
     def state_at(self, session: Session, at: float) -> tuple[Session, str]:
         """The state that bars a session's calls, and whose it is: its own, or that of a session
-        that it is a part of; else its own."""
-        for each in (session, *self.parents(session)):
-            state = each.state_at(at)
-            if state in BARRED:
-                return each, state
-        return session, session.state_at(at)
+        that it is a part of, and first one that no one comes back from; else its own."""
+        own = session, session.state_at(at)
+        if not session.parents:
+            return own
+        found = [own, *((each, each.state_at(at)) for each in self.parents(session))]
+        for states in (ENDED, BARRED):
+            for each in found:
+                if each[1] in states:
+                    return each
+        return own
 
     def parents(self, session: Session) -> list[Session]:
         """The sessions that this one is a part of, the nearest first."""
@@ -81,6 +86,13 @@ class Ledger(Balances):
                     free = room = min(room, -1)
             purses.append(Purse(account_id, free, room))
         return purses
+
+    def is_hopeless(self, session: Session, quote: Quote, policy: Policy, *, at: float) -> bool:
+        """Whether a call of this session would be refused whatever the open holds come to."""
+        _, now = self.state_at(session, at)
+        if now in ENDED:
+            return True
+        return is_hopeless(quote, self.purses(session, acc.charged_accounts(session, at)), policy)
 
     # ---- verbs on sessions and budgets
 

@@ -18,7 +18,7 @@ from agentwatch import tokens
 from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
 from agentwatch.core.accounts import Session
-from agentwatch.core.admission import Admitted, Policy, Refused, Waits, is_hopeless
+from agentwatch.core.admission import Admitted, Policy, Refused, Waits
 from agentwatch.core.estimate import Quote
 from agentwatch.core.ledger import BARRED
 from agentwatch.core.prices import PriceBook
@@ -235,10 +235,9 @@ class Governor:
             return verdict if isinstance(verdict, Waits) else (verdict, written)
 
         def hopeless() -> bool:
-            _, state = self.store.ledger.state_at(session, self.store.now())
-            if self._stopping or state in (acc.KILLED, acc.CLOSED):
-                return True
-            return is_hopeless(quoted, self.store.ledger.purses(session, charged), self._policy)
+            return self._stopping or self.store.ledger.is_hopeless(
+                session, quoted, self._policy, at=self.store.now()
+            )
 
         charged = acc.charged_accounts(session, self.store.now())
         lane = lane_key(ask.model, ask.thread)
