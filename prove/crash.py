@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentwatch.core.ledger import Ledger
 from agentwatch.core.lines import Lines
-from prove.judge import Books, Broken, check_fold
+from prove.judge import Books, Broken, check_same
 from prove.stage import NEVER, Call, Stage
 
 
@@ -14,13 +14,14 @@ class Crash(Stage):
     def crash(self, x: int, y: int) -> None:
         """Entries after some place are lost; what was durable is all that the next start knows."""
         left = len(self.journal) - self.durable
-        cut = self.durable + (left * x >> 16 if left else 0)
-        check_fold(self.ledger, self.journal)
+        cut = self.durable + (left if y & 1 else left * x >> 16)
         del self.journal[cut:]
         self.durable = cut
         ledger = Ledger()
         for entry in self.journal:
             ledger.apply(entry)
+        if y & 1:
+            check_same(self.ledger, ledger)
         self.ledger, self.lines = ledger, Lines()
         self.names = tuple(ledger.sessions)
         self.killed = {name: at for name, at in self.killed.items() if at < cut}

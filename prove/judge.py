@@ -146,6 +146,15 @@ def check_order(call: Call, waiting: Iterable[Call]) -> None:
             )
 
 
+def check_same(ledger: Ledger, folded: Balances) -> None:
+    """I2 for all: the live balances are what its entries were folded to."""
+    for session in ledger.sessions.values():
+        session.refusals = 0  # a statistic, and no fold
+    for what in ("accounts", "holds", "monthly", "tokens"):
+        if getattr(ledger, what) != getattr(folded, what):
+            raise Broken(f"I2: the {what} are not what the entries add up to")
+
+
 def check_fold(ledger: Ledger, journal: list[e.AnyEntry], *, as_read: bool = False) -> None:
     """I2 and I3 for all: the live balances are what the entries fold to; with `as_read`, as they
     are read back from a journal's bytes."""
@@ -155,11 +164,7 @@ def check_fold(ledger: Ledger, journal: list[e.AnyEntry], *, as_read: bool = Fal
             folded.apply(e.decode(e.encode(entry)) if as_read else entry)
     except LedgerError as error:
         raise Broken(f"I2: an entry can't follow what came before: {error}") from error
-    for session in ledger.sessions.values():
-        session.refusals = 0  # a statistic, and no fold
-    for what in ("accounts", "holds", "monthly", "tokens"):
-        if getattr(ledger, what) != getattr(folded, what):
-            raise Broken(f"I2: the {what} are not what the entries add up to")
+    check_same(ledger, folded)
     ends = Counter(e.subject(x) for x in journal if isinstance(x, (e.Settled, e.Voided)))
     if ends and max(ends.values()) > 1:
         raise Broken(f"I3: {max(ends, key=lambda hold: ends[hold])} ended twice")

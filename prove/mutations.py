@@ -284,7 +284,7 @@ MUTANTS = (
         "only_one_account_asked",
         "the last account has the money, and the others are not looked at",
         CORE + "admission.py",
-        "tightest = min(purses, key=lambda purse: purse.free)",
+        "tightest = min(purses, key=_free)",
         "tightest = purses[-1]",
         SIMULATOR,
     ),

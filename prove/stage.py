@@ -24,6 +24,19 @@ REMEMBERED = 64
 NEVER = 1 << 62
 
 
+def _beginning() -> tuple[e.AnyEntry, ...]:
+    ledger, done = Ledger(), []
+    for name, terms in SESSIONS.items():
+        done += ledger.open(name, at=EPOCH, **terms)
+    for budget, ceiling in BUDGETS.items():
+        done += ledger.set_ceiling(budget, ceiling, at=EPOCH)
+    return tuple(done)
+
+
+#: with which every journal begins
+BEGINNING = _beginning()
+
+
 class Call:
     """One call, as the world knows it. Places are indices in the journal."""
 
@@ -108,11 +121,10 @@ class Stage:
         #: where in the journal a session was killed
         self.killed: dict[str, int] = {}
         self.numbers = 0
-        for name, terms in SESSIONS.items():
-            self.write(self.ledger.open(name, at=self.at, **terms))
-        for budget, ceiling in BUDGETS.items():
-            self.write(self.ledger.set_ceiling(budget, ceiling, at=self.at))
         self.names = tuple(SESSIONS)
+        self.write(list(BEGINNING))
+        for entry in BEGINNING:
+            self.ledger.apply(entry)
         self.durable = len(self.journal)
 
     def write(self, done: list[e.AnyEntry]) -> None:

@@ -16,12 +16,10 @@ NAMES = tuple(PLAYS)
 
 def story(seed: int, length: int = LENGTH) -> list[Event]:
     """The events of this seed: always the same."""
-    bits = random.Random(seed).getrandbits  # a seed is to be played again
-    table, events = _TABLE, []
-    for _ in range(length):
-        drawn = bits(40)
-        events.append((table[drawn & 255], drawn >> 8 & 0xFFFF, drawn >> 24))
-    return events
+    drawn = random.Random(seed).randbytes(5 * length)  # a seed is to be played again
+    numbers = memoryview(drawn[length:]).cast("H")
+    whats = drawn[:length].translate(_TABLE)
+    return list(zip(whats, numbers[:length], numbers[length:], strict=True))
 
 
 def clamps(seed: int) -> bool:

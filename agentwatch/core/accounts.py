@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from msgspec import Struct, field
 
@@ -25,6 +26,7 @@ MOST_CHILDREN = 1000
 DEEPEST = 8
 #: risks that a session's calls are counted by: whoever tells of a call may make up tags
 RISKS_KEPT = 64
+DAY_S = 86_400
 #: tokens of a session that open its door; opening it again drops the oldest
 TOKENS_PER_SESSION = 8
 
@@ -132,8 +134,13 @@ def session_account(session_id: str) -> str:
 
 def month_account(budget: str, at: float) -> str:
     """The account of `project:NAME` or `team:NAME` for the UTC month of `at`."""
-    moment = time.gmtime(at)
-    return f"{budget}@{moment.tm_year:04d}-{moment.tm_mon:02d}"
+    return f"{budget}@{_month(int(at // DAY_S))}"
+
+
+@lru_cache(maxsize=64)
+def _month(day: int) -> str:
+    moment = time.gmtime(day * DAY_S)
+    return f"{moment.tm_year:04d}-{moment.tm_mon:02d}"
 
 
 def charged_accounts(session: Session, at: float) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ and `room = ceiling - settled`, each the least over the accounts that bind it:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -58,6 +59,9 @@ class Refused(Struct, frozen=True):
     nanos: int
 
 
+_free, _room = attrgetter("free"), attrgetter("room")
+
+
 def admit(
     quote: Quote, purses: Iterable[Purse], policy: Policy, *, may_wait: bool = True
 ) -> Admitted | Waits | Refused:
@@ -70,7 +74,7 @@ def admit(
         policy = replace(policy, clamp=False)
     if not purses:
         return _unbound(quote, policy)
-    tightest = min(purses, key=lambda purse: purse.free)
+    tightest = min(purses, key=_free)
     free = tightest.free
     whole = quote.whole
     if whole is not None and whole <= free:
@@ -86,7 +90,7 @@ def admit(
         return _limited(quote, quote.affordable(free))
     least = quote.worst(_least_served(quote, policy))
     short = [purse for purse in purses if purse.free < least]
-    return Refused(min(short or purses, key=lambda purse: purse.room).account, least)
+    return Refused(min(short or purses, key=_room).account, least)
 
 
 def is_hopeless(quote: Quote, purses: Iterable[Purse], policy: Policy) -> bool:

@@ -299,5 +299,5 @@ def _settle_state(session: Session) -> None:
     """Active and exhausted follow from the money: spent to the ceiling or not."""
     if session.state not in (acc.ACTIVE, acc.EXHAUSTED) or session.mode == "observe":
         return
-    room = session.room
-    session.state = acc.EXHAUSTED if room is not None and room <= 0 else acc.ACTIVE
+    is_spent = session.ceiling is not None and session.settled >= session.ceiling
+    session.state = acc.EXHAUSTED if is_spent else acc.ACTIVE

@@ -74,9 +74,10 @@ class Ledger(Balances):
         purses = []
         for account_id in account_ids:
             account = self.account(account_id)
-            free, room = account.free, account.room
-            if free is None or room is None:
+            if account.ceiling is None:
                 continue
+            room = account.ceiling - account.settled
+            free = room - account.held
             if isinstance(account, Session):
                 if account.mode == "observe":
                     continue
