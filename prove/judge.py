@@ -149,7 +149,7 @@ def check_order(call: Call, waiting: Iterable[Call]) -> None:
 def check_same(ledger: Ledger, folded: Balances) -> None:
     """I2 for all: the live balances are what its entries were folded to."""
     for session in ledger.sessions.values():
-        session.refusals = 0  # a statistic, and no fold
+        session.refusals, session.risks = 0, {}  # statistics, and no fold
     for what in ("accounts", "holds", "monthly", "tokens"):
         if getattr(ledger, what) != getattr(folded, what):
             raise Broken(f"I2: the {what} are not what the entries add up to")

@@ -8,20 +8,21 @@ from multiprocessing import get_context
 
 from msgspec import Struct, field
 
-from prove.story import LENGTH, play
+from prove.story import KINDS, play
 
 #: broken worlds after which a process has no more to tell
 ENOUGH = 3
 
 
 class Share(Struct, frozen=True):
-    """What one process is to play: every `step`-th seed from `first` on, `worlds` of them or for
-    `seconds`, whichever is given."""
+    """What one process is to play: of one kind every `step`-th seed from `first` on, `worlds` of
+    them or for `seconds`, whichever is given."""
 
     first: int
     step: int
     worlds: int
     seconds: float | None = None
+    kind: str = "ledger"
 
 
 class Played(Struct):
@@ -33,10 +34,12 @@ class Played(Struct):
     broken: list[tuple[int, str]] = field(default_factory=list)
 
 
-def play_all(first: int, jobs: int, events: int, seconds: float | None = None) -> Played:
+def play_all(
+    first: int, jobs: int, events: int, seconds: float | None = None, kind: str = "ledger"
+) -> Played:
     """Play so many events, or for so many seconds, in so many processes."""
-    worlds = -(-events // LENGTH // jobs)
-    shares = [Share(first + number, jobs, worlds, seconds) for number in range(jobs)]
+    worlds = -(-events // KINDS[kind].LENGTH // jobs)
+    shares = [Share(first + number, jobs, worlds, seconds, kind) for number in range(jobs)]
     played = Played()
     with get_context("forkserver").Pool(jobs) as pool:
         for part in pool.imap_unordered(play_share, shares, chunksize=1):
@@ -57,10 +60,10 @@ def play_share(share: Share) -> Played:
         if over:
             break
         seed = share.first + number * share.step
-        found = play(seed)
+        found = play(seed, kind=share.kind)
         if found is not None:
             played.broken.append((seed, str(found)))
-        played.events += LENGTH
+        played.events += KINDS[share.kind].LENGTH
         number += 1
     played.cpu_s = time.process_time() - worked
     return played

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar, Protocol
 
 from prove.judge import Broken
-from prove.world import PLAYS, Event, World
-
-#: events of one world: long enough for months and crashes, short enough to be folded again
-LENGTH = 600
-_TABLE = bytes(number for number, often in enumerate(PLAYS.values()) for _ in range(often))
-assert len(_TABLE) == 256
-NAMES = tuple(PLAYS)
+from prove.store_world import StoreWorld
+from prove.world import Event, World
 
 
-def story(seed: int, length: int = LENGTH) -> list[Event]:
+class Playable(Protocol):
+    """A kind of world: what happens in it and how often of 256, and how many events it has."""
+
+    PLAYS: ClassVar[dict[str, int]]
+    LENGTH: ClassVar[int]
+
+    def __init__(self, seed: int) -> None: ...
+
+    def play(self, events: list[Event]) -> None:
+        """Play all of them. Raises Broken."""
+        ...
+
+
+#: the ledger alone, fast, and the store with a disk of the world's
+KINDS: dict[str, type[Playable]] = {"ledger": World, "store": StoreWorld}
+_TABLES = {
+    kind: bytes(number for number, often in enumerate(world.PLAYS.values()) for _ in range(often))
+    for kind, world in KINDS.items()
+}
+assert all(len(table) == 256 for table in _TABLES.values())
+
+
+def story(seed: int, kind: str = "ledger") -> list[Event]:
     """The events of this seed: always the same."""
+    length = KINDS[kind].LENGTH
     drawn = random.Random(seed).randbytes(5 * length)  # a seed is to be played again
     numbers = memoryview(drawn[length:]).cast("H")
-    whats = drawn[:length].translate(_TABLE)
+    whats = drawn[:length].translate(_TABLES[kind])
     return list(zip(whats, numbers[:length], numbers[length:], strict=True))
 
 
-def clamps(seed: int) -> bool:
-    """Whether this world's limits may be lowered: three of four."""
-    return seed % 4 != 3
-
-
-def play(seed: int, events: list[Event] | None = None) -> Broken | None:
+def play(seed: int, events: list[Event] | None = None, kind: str = "ledger") -> Broken | None:
     """Play a seed's world; what was broken in it, if anything."""
     try:
-        World(clamps(seed)).play(story(seed) if events is None else events)
+        KINDS[kind](seed).play(story(seed, kind) if events is None else events)
     except Broken as broken:
         return broken
     except Exception as error:  # a core that falls over is broken as well
@@ -38,32 +52,33 @@ def play(seed: int, events: list[Event] | None = None) -> Broken | None:
     return None
 
 
-def shrink(seed: int, events: list[Event]) -> list[Event]:
+def shrink(seed: int, events: list[Event], kind: str = "ledger") -> list[Event]:
     """A part of the story that still fails, and that no single event can be taken from."""
     size = max(1, len(events) // 2)
     while True:
         start = 0
         while start < len(events):
             shorter = events[:start] + events[start + size :]
-            if play(seed, shorter) is not None:
+            if play(seed, shorter, kind) is not None:
                 events = shorter
             else:
                 start += size
         if size == 1:
-            return _smaller(seed, events)
+            return _smaller(seed, events, kind)
         size = max(1, size // 2)
 
 
-def _smaller(seed: int, events: list[Event]) -> list[Event]:
+def _smaller(seed: int, events: list[Event], kind: str) -> list[Event]:
     for place, (what, x, y) in enumerate(events):
         for smaller in ((what, 0, 0), (what, 0, y), (what, x, 0), (what, x % 64, y % 64)):
             changed = [*events[:place], smaller, *events[place + 1 :]]
-            if play(seed, changed) is not None:
+            if play(seed, changed, kind) is not None:
                 events = changed
                 break
     return events
 
 
-def told(events: list[Event]) -> str:
+def told(events: list[Event], kind: str = "ledger") -> str:
     """A story in words, for people."""
-    return "\n".join(f"  {NAMES[what]}({x}, {y})" for what, x, y in events)
+    names = tuple(KINDS[kind].PLAYS)
+    return "\n".join(f"  {names[what]}({x}, {y})" for what, x, y in events)

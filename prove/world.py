@@ -53,8 +53,8 @@ class World(Asking, Flying, People, Crash):
     LENGTH = 600
     PLAYS = PLAYS
 
-    def __init__(self, clamp: bool = True) -> None:
-        super().__init__(clamp)
+    def __init__(self, seed: int) -> None:
+        super().__init__(clamp=seed % 4 != 3)
         self._plays = tuple(getattr(self, name) for name in PLAYS)
 
     def play(self, events: list[Event]) -> None:

@@ -214,7 +214,7 @@ class Store:
 
     def _commit(self, done: list[e.AnyEntry]) -> Written:
         if not done:
-            return _Known()
+            return self._so_far()
         queued = self._queued
         for entry in done:
             queued.take(entry, self.ledger)
@@ -224,6 +224,14 @@ class Store:
             return _Known(self._failed)
         self._flush()
         return _Wait(queued)
+
+    def _so_far(self) -> Written:
+        """For a verb that changed nothing: what it tells of may still be on its way to the disk."""
+        if self._failed is not None:
+            return _Known(self._failed)
+        if self._queued:
+            return _Wait(self._queued)
+        return _Wait(self._in_flight) if self._writing else _Known()
 
     def _flush(self) -> None:
         if self._writing or self._failed is not None or not self._queued:
@@ -240,9 +248,7 @@ class Store:
                 self._failed = None
                 self._unwritten = None
                 queued.end(None)
-                if not self._queued:
-                    # that one may have told of a failure that is over
-                    self._queued = _Queued()
+                self._queued = self._queued.afresh()
                 self._flush()
             else:
                 self._failed = error
@@ -334,6 +340,15 @@ class _Queued:
         self._ended, self._error = True, self._error or error
         if self._written is not None:
             self._tell()
+
+    def afresh(self) -> _Queued:
+        """The same to write, where this one has told of a failure that is over; else itself."""
+        if not self._ended:
+            return self
+        fresh = _Queued()
+        fresh.entries, fresh.accounts = self.entries, self.accounts
+        fresh.budgets, fresh.holds = self.budgets, self.holds
+        return fresh
 
     def _tell(self) -> None:
         if not self._ended or self._written is None or self._written.done():
