@@ -93,6 +93,7 @@ mutants: $(VENV)/dev
 .PHONY: prove
 prove: $(VENV)/dev
 	@$(BIN)/python -m prove $(if $(LONG),--events 100000000,--seconds 60)
+	@$(BIN)/python -m prove --store $(if $(LONG),--events 5000000,--seconds 20)
 
 # One process: they wait for each other's installations, and measure their clients' patience.
 .PHONY: test-clients

@@ -73,6 +73,9 @@ class StoreWorld:
         self.fails_open = seed % 2 == 1
         self.policy = POLICIES[seed % 4 == 3]
         self.loop = SteppedLoop()
+        #: what went wrong in a callback, which nobody awaits
+        self.faults: list[object] = []
+        self.loop.set_exception_handler(lambda _, about: self.faults.append(about["exception"]))
         self.kept = MemoryJournal()
         #: all entries that were made and not lost, in order; so many of them were promised
         self.entries: list[e.AnyEntry] = []
@@ -215,6 +218,8 @@ class StoreWorld:
             self._end(call, self.store.void(call.id, "never promised"))
 
     def _check_tasks(self) -> None:
+        if self.faults:
+            raise Broken(f"a callback of the store failed: {self.faults[0]!r}")
         for task in [task for task in self.tasks if task.done()]:
             self.tasks.discard(task)
             if not task.cancelled():

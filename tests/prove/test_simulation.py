@@ -12,23 +12,25 @@ import pytest
 from agentwatch.core.ledger import Ledger
 from prove.judge import Broken
 from prove.shares import Share, play_share
-from prove.story import LENGTH, NAMES, play, shrink, story
+from prove.story import KINDS, play, shrink, story
 
 ROOT = Path(__file__).parents[2]
-#: halves, for two processes of pytest
-HALF = 500_000 // LENGTH + 1
+#: events of each kind, in halves, for two processes of pytest
+HALVES = {"ledger": 500_000, "store": 40_000}
 
 
 @pytest.mark.parametrize("first", [0, 1_000_000_000])
-def test_half_a_million_events_break_nothing(first: int) -> None:
-    played = play_share(Share(first, 1, HALF))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_million_events_break_nothing(first: int, kind: str) -> None:
+    played = play_share(Share(first, 1, -(-HALVES[kind] // KINDS[kind].LENGTH), kind=kind))
     assert played.broken == []
-    assert played.events >= 500_000
+    assert played.events >= HALVES[kind]
 
 
-def test_a_seed_is_the_same_story_again() -> None:
-    assert story(4711) == story(4711) != story(4712)
-    assert {what for what, _, _ in story(4711)} <= set(range(len(NAMES)))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_is_the_same_story_again(kind: str) -> None:
+    assert story(4711, kind) == story(4711, kind) != story(4712, kind)
+    assert {what for what, _, _ in story(4711, kind)} <= set(range(len(KINDS[kind].PLAYS)))
 
 
 def test_a_failing_story_is_cut_to_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,13 +44,15 @@ def test_a_failing_story_is_cut_to_what_matters(monkeypatch: pytest.MonkeyPatch)
     seed = next(seed for seed in range(100) if play(seed) is not None)
     shortest = shrink(seed, story(seed))
     assert len(shortest) <= 6
-    assert "crash" in {NAMES[what] for what, _, _ in shortest}
+    names = tuple(KINDS["ledger"].PLAYS)
+    assert "crash" in {names[what] for what, _, _ in shortest}
     assert isinstance(play(seed, shortest), Broken)
 
 
-def test_one_command_plays_a_seed_again() -> None:
+@pytest.mark.parametrize("flags", [[], ["--store"]])
+def test_one_command_plays_a_seed_again(flags: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "prove", "--seed", "7"],
+        [sys.executable, "-m", "prove", *flags, "--seed", "7"],
         cwd=ROOT,
         capture_output=True,
         text=True,
