@@ -9,7 +9,6 @@ from __future__ import annotations
 from agentwatch.core import accounts as acc
 from agentwatch.core.accounts import Session
 from agentwatch.core.admission import Admitted, Refused, Waits
-from agentwatch.core.ledger import BARRED, ENDED
 from agentwatch.errors import BarredError
 from prove.cast import LINEAGE, QUOTES
 from prove.judge import Broken, check_order, check_refused, check_waits, check_within
@@ -25,7 +24,7 @@ class Asking(Stage):
         name = self.names[x % len(self.names)]
         call = Call(self, f"h{self.numbers}", name, QUOTES[y % len(QUOTES)])
         whose, state = self.ledger.state_at(self.ledger.sessions[name], self.at)
-        if state in BARRED:
+        if state in acc.BARRED:
             self._check_barred(call, whose)
             return
         verdict = self.lines.arrive(call.charged, call.attempt, call.hopeless)
@@ -110,7 +109,7 @@ class Asking(Stage):
         """Whether the states of a session, and of those that it is a part of, allow calls."""
         sessions = self.ledger.sessions
         states = [sessions[each].state_at(self.at) for each in LINEAGE[name]]
-        return not any(state in BARRED for state in states)
+        return not any(state in acc.BARRED for state in states)
 
     def _take(self, call: Call, verdict: Admitted, accounts: tuple[str, ...]) -> None:
         if not self._lets_through(call.session) or not self.killed.keys().isdisjoint(
@@ -153,6 +152,6 @@ class Asking(Stage):
         passed a month's end meanwhile, which wakes nobody."""
         sessions = self.ledger.sessions
         for name in LINEAGE[call.session]:
-            if sessions[name].state in ENDED:
+            if sessions[name].state in acc.ENDED:
                 raise Broken(f"liveness: {call.session} waits, and {name} has ended")
         return self.months != call.month or not self._lets_through(call.session)

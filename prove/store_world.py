@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
+from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
 from agentwatch.core.admission import Admitted
-from agentwatch.core.ledger import BARRED
 from agentwatch.errors import JournalUnavailable, LedgerError
 from agentwatch.store.memory import MemoryJournal
 from agentwatch.store.store import RETRY_S, Store, Written
@@ -232,7 +232,7 @@ class StoreWorld:
         name = tuple(SESSIONS)[x % len(SESSIONS)]
         quote = QUOTES[y % len(QUOTES)]
         session = self.store.ledger.session(name)
-        if self.store.ledger.state_at(session, EPOCH)[1] in BARRED:
+        if self.store.ledger.state_at(session, EPOCH)[1] in acc.BARRED:
             return
         self.numbers += 1
         verdict, written = self.store.hold(

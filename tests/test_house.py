@@ -27,6 +27,7 @@ OTHERS = [
 
 #: modules without a test file of their name, and what tests them in its place
 TESTED_ELSEWHERE = {
+    "agentwatch/core/bounds.py": "core/test_ledger_parts.py",
     "agentwatch/core/usage.py": "core/test_prices.py",
     "agentwatch/errors.py": "cli/test_main.py",
     "agentwatch/wire/dialect.py": "wire/test_openai.py",

@@ -11,6 +11,8 @@ from agentwatch.core.prompt_sizes import ByLane
 
 ACTIVE, PAUSED, EXHAUSTED, KILLED, CLOSED = "active", "paused", "exhausted", "killed", "closed"
 STATES = frozenset({ACTIVE, PAUSED, EXHAUSTED, KILLED, CLOSED})
+#: states in which nothing is let through, and those of them that no one comes back from
+BARRED, ENDED = frozenset({KILLED, PAUSED, CLOSED}), frozenset({KILLED, CLOSED})
 #: a session that comes into one of these is compared with nothing that it did before
 JUDGED_ANEW = frozenset({ACTIVE, KILLED, CLOSED})
 MODES = ("observe", "soft", "enforce")

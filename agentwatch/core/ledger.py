@@ -23,15 +23,15 @@ entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from agentwatch.core import accounts as acc
 from agentwatch.core import entries as e
 from agentwatch.core.accounts import Outcome, Session
-from agentwatch.core.admission import Admitted, Policy, Purse, Refused, Waits, admit, is_hopeless
+from agentwatch.core.admission import Admitted, Policy, Refused, Waits, admit
+from agentwatch.core.bounds import Bounds
 from agentwatch.core.estimate import Quote
-from agentwatch.core.fold import Balances
 from agentwatch.core.ids import ID_RULE, NAME, RULE, SESSION_ID
 from agentwatch.errors import BarredError, LedgerError, UsageError
 
@@ -43,57 +43,9 @@ SESSION_VERBS = {
     "close": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED, acc.CLOSED}, acc.CLOSED),
 }
 
-#: states in which nothing is let through, and those of them that no one comes back from
-BARRED = frozenset({acc.KILLED, acc.PAUSED, acc.CLOSED})
-ENDED = frozenset({acc.KILLED, acc.CLOSED})
 
-
-class Ledger(Balances):
-    """The balances, and the verbs that move them."""
-
-    def state_at(self, session: Session, at: float) -> tuple[Session, str]:
-        """The state that bars a session's calls, and whose it is: its own, or that of a session
-        that it is a part of, and first one that no one comes back from; else its own."""
-        own = session, session.state_at(at)
-        if not session.parents:
-            return own
-        found = [own, *((each, each.state_at(at)) for each in self.parents(session))]
-        for states in (ENDED, BARRED):
-            for each in found:
-                if each[1] in states:
-                    return each
-        return own
-
-    def parents(self, session: Session) -> list[Session]:
-        """The sessions that this one is a part of, the nearest first."""
-        found = (self.accounts[account_id] for account_id in session.parents)
-        return [each for each in found if isinstance(each, Session)]
-
-    def purses(self, session: Session, account_ids: Iterable[str]) -> list[Purse]:
-        """The accounts that bind a call of this session: with a ceiling that is enforced."""
-        purses = []
-        for account_id in account_ids:
-            account = self.account(account_id)
-            if account.ceiling is None:
-                continue
-            room = account.ceiling - account.settled
-            free = room - account.held
-            if isinstance(account, Session):
-                if account.mode == "observe":
-                    continue
-                if account.mode == "soft":
-                    if room > 0:
-                        continue
-                    free = room = min(room, -1)
-            purses.append(Purse(account_id, free, room))
-        return purses
-
-    def is_hopeless(self, session: Session, quote: Quote, policy: Policy, *, at: float) -> bool:
-        """Whether a call of this session would be refused whatever the open holds come to."""
-        _, now = self.state_at(session, at)
-        if now in ENDED:
-            return True
-        return is_hopeless(quote, self.purses(session, acc.charged_accounts(session, at)), policy)
+class Ledger(Bounds):
+    """The balances, what bounds a call, and the verbs that move them."""
 
     # ---- verbs on sessions and budgets
 
@@ -231,7 +183,7 @@ class Ledger(Balances):
             return Admitted(again.nanos, again.limit), []
         session = self.session(session_id)
         _, now = self.state_at(session, at)
-        if now in BARRED:
+        if now in acc.BARRED:
             raise BarredError(now)
         charged = acc.charged_accounts(session, at)
         verdict = admit(quote, self.purses(session, charged), policy, may_wait=may_wait)

@@ -20,7 +20,6 @@ from agentwatch.core import entries as e
 from agentwatch.core.accounts import Session
 from agentwatch.core.admission import Admitted, Policy, Refused, Waits
 from agentwatch.core.estimate import Quote
-from agentwatch.core.ledger import BARRED
 from agentwatch.core.prices import PriceBook
 from agentwatch.core.prompt_sizes import lane_key
 from agentwatch.daemon import failpoints, words
@@ -278,7 +277,7 @@ class Governor:
 
     def _check_state(self, session: Session) -> None:
         whose, state = self.store.ledger.state_at(session, self.store.now())
-        if state in BARRED:
+        if state in acc.BARRED:
             raise Refusal(f"session_{state}", self._barred(whose, state))
 
     def _barred(self, session: Session, state: str) -> str:

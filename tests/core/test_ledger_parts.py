@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from agentwatch.core import accounts as acc
 from agentwatch.core.admission import Admitted, Policy, Refused
-from agentwatch.core.estimate import quote
+from agentwatch.core.estimate import Quote, quote
 from agentwatch.core.ledger import Ledger
 from agentwatch.errors import BarredError, UsageError
 
 POLICY = Policy(clamp=False)
 #: one nano a token of output
 MILLION = 1_000_000
+_COSTS_ONE = Quote(fixed=MILLION, per_token=0, asked=0, most=0)
 
 
 def ledger_of(*ceilings: int | None) -> Ledger:
@@ -119,3 +120,24 @@ def test_the_whole_has_what_its_parts_have_and_keeps_its_ceiling(
         session = ledger.session(f"s{number}")
         assert session.settled == sum(own[number:]) <= ceilings[number]
         assert session.held == 0
+
+
+def test_a_paused_part_of_a_killed_whole_may_hope_to_go_on() -> None:
+    """What no one comes back from is told first, wherever it is."""
+    ledger = ledger_of(100, 100, 100)
+    ledger.set_state("s2", "pause", at=2.0)
+    part = ledger.session("s2")
+    assert ledger.state_at(part, 2.0) == (part, acc.PAUSED)
+    assert not ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=2.0)
+    ledger.set_state("s0", "kill", at=2.0)
+    assert ledger.state_at(part, 2.0) == (ledger.session("s0"), acc.KILLED)
+    assert ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=2.0)
+
+
+def test_a_part_waits_for_money_that_its_whole_has_spent() -> None:
+    ledger = ledger_of(50, 100)
+    hold(ledger, "s0", 50, "h1")
+    part = ledger.session("s1")
+    assert not ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=2.0)
+    ledger.settle("h1", 50, "usage", at=2.0)
+    assert ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=2.0)

@@ -1,4 +1,5 @@
-"""The ledger's invariants after every step of any story, crashes and restarts included.
+"""The ledger's invariants after every step of any story, crashes, restarts and a second process
+included.
 
 I1 no overspend, I2 balances are a fold of the journal, I3 one terminal entry a call, I6 what is
 settled never falls, I7 killed means no new hold (ledger.md).
@@ -11,13 +12,15 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from second_process import SecondProcess
 
 from agentwatch.core import entries as e
 from agentwatch.core.admission import Admitted, Policy
@@ -35,11 +38,16 @@ HOLDS = [f"h{number}" for number in range(8)]
 PROJECT = "project:p@2026-01"
 POLICY = Policy(useful_output_tokens=40, min_output_tokens=5)
 NANO_A_TOKEN = 1_000_000
+NOW = 1_768_000_000.0
 
 sessions = st.sampled_from(SESSIONS)
 holds = st.sampled_from(HOLDS)
 nanos = st.integers(0, 150)
 ceilings = st.integers(0, 400)
+
+#: a call that another process makes: session, nanos held, nanos paid (None: it stays out)
+Life = tuple[str, int, int | None]
+lives = st.lists(st.tuples(sessions, nanos, st.none() | nanos), max_size=4)
 
 
 class Model:
@@ -77,6 +85,9 @@ class Stories(RuleBasedStateMachine):
         self.model = Model()
         self.most: dict[str, int] = {}
         self.settled: Counter[str] = Counter()
+        #: the hold that a process was writing when it was killed: it is there, or not
+        self.unheard = ""
+        self.lives = 0
         self.do(self.open())
 
     def do(self, work: Awaitable[T]) -> T:
@@ -89,12 +100,18 @@ class Stories(RuleBasedStateMachine):
         journal: Journal = (
             self.memory if self.kind == "memory" else SqliteJournal(self.path, "process")
         )
-        self.store = Store(journal, clock=lambda: 1_768_000_000.0)
-        for outcome in await self.store.open():
-            assert outcome.nanos == self.model.held[outcome.hold][1], "settled in full"
-            self.model.end(outcome.hold, outcome.nanos)
-        assert not self.model.held
+        self.store = Store(journal, clock=lambda: NOW)
+        self.ended({outcome.hold: outcome.nanos for outcome in await self.store.open()})
         self.journals.append(journal)
+
+    def ended(self, by_opening: dict[str, int]) -> None:
+        """A start has settled in full what was out, and nothing else."""
+        if self.unheard in by_opening:
+            self.model.held[self.unheard] = (("session:loose",), 1)
+        assert by_opening == {hold: nanos for hold, (_, nanos) in self.model.held.items()}
+        for hold, nanos in by_opening.items():
+            self.model.end(hold, nanos)
+        self.unheard = ""
 
     def teardown(self) -> None:
         for journal in self.journals:
@@ -244,6 +261,46 @@ class InMemory(Stories):
 
 class InAFile(Stories):
     kind = "sqlite"
+    second: ClassVar[SecondProcess]
+
+    @rule(calls=lives, is_killed=st.booleans())
+    def a_second_process_comes_too_early(self, calls: list[Life], is_killed: bool) -> None:
+        before = self.second.look(self.path.parent)
+        told = self.second.live(self.path, NOW, self.named(calls), "killed" * is_killed)
+        assert "can't be opened" in told["refused"]
+        assert self.second.look(self.path.parent) == before
+
+    @rule(calls=lives, is_killed=st.booleans())
+    def a_second_process_comes_and_goes(self, calls: list[Life], is_killed: bool) -> None:
+        self.do(self.store.close())
+        named = self.named(calls)
+        unheard = f"unheard{self.lives}" * is_killed
+        told = self.second.live(self.path, NOW, named, unheard)
+        self.ended(told["ended"])
+        for session, hold, _, _ in named:
+            if hold in told["held"]:
+                accounts = (f"session:{session}", *[PROJECT] * (session != "loose"))
+                self.model.held[hold] = (accounts, told["held"][hold])
+            if hold in told["paid"]:
+                self.model.end(hold, told["paid"][hold])
+        self.unheard = unheard
+        self.do(self.open())
+
+    def named(self, calls: list[Life]) -> list[tuple[str, str, int, int | None]]:
+        """These calls, with holds that no other life has."""
+        self.lives += 1
+        return [
+            (session, f"life{self.lives}-{number}", nanos, paid)
+            for number, (session, nanos, paid) in enumerate(calls)
+        ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def second_process() -> Iterator[None]:
+    """One for all stories: a life in it is cheap, and its start is not."""
+    InAFile.second = SecondProcess()
+    yield
+    InAFile.second.end()
 
 
 #: a longer search: AGENTWATCH_STORIES=1000
