@@ -10,7 +10,8 @@
 #   make crash N=100     the daemon is killed under load, 100 times at random and 100 at the steps of
 #                        calls, and the books are compared
 #   make mutants         the core is broken in each of its dangerous ways, and a test must notice
-#   make prove           the core in simulated worlds for a minute (LONG=1: as before a release)
+#   make prove           the core and the store in simulated worlds for a minute (LONG=1: as before a
+#                        release)
 #   make bench           what a call costs more through AgentWatch
 #   make detect          how soon runaways are noticed, and how often somebody at work is taken for one
 #   make overload        what others notice of slow, idle, large and too many requests

@@ -18,13 +18,17 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from prove.mutations import MUTANTS, SIMULATOR, Change, Mutant
+from prove.mutation import SIMULATOR, STORE_SIMULATOR, Change, Mutant
+from prove.mutations import MUTANTS
 
 ROOT = Path(__file__).parent.parent
 #: what of a checkout the tests need
 NEEDED = ("agentwatch", "cli", "prove", "tests", "bench", "pyproject.toml")
-#: worlds enough for each mutant that the simulator is to catch
-WORLDS = ("prove", "--first", "1", "--events", "30000", "--jobs", "1")
+#: worlds enough for each mutant that a simulator is to catch
+WORLDS = {
+    SIMULATOR: ("prove", "--first", "1", "--events", "30000", "--jobs", "1"),
+    STORE_SIMULATOR: ("prove", "--store", "--first", "1", "--events", "15000", "--jobs", "1"),
+}
 #: one that makes the code hang is caught as well
 TIMEOUT_S = 100
 
@@ -83,8 +87,9 @@ def _tested(tests: Iterable[str], copy: Path) -> subprocess.CompletedProcess[str
     }
     env = {**inherited, "PYTHONPATH": os.pathsep.join((str(copy), str(copy / "cli")))}
     pytest = ("pytest", "-x", f"--timeout={TIMEOUT_S}")
-    named = [test for test in tests if test != SIMULATOR]
-    modules = [WORLDS] if SIMULATOR in tests else []
+    tests = list(tests)
+    named = [test for test in tests if test not in WORLDS]
+    modules = [WORLDS[test] for test in tests if test in WORLDS]
     modules += [(*pytest, *named)] if named else []
     for module in modules:
         run = subprocess.run(

@@ -6,35 +6,8 @@ and is a failure too: the code has moved on, and the mutant has to move with it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Change(NamedTuple):
-    """In this file, this text, which is there once, becomes that."""
-
-    file: str
-    old: str
-    new: str
-
-
-class Mutant(NamedTuple):
-    """`caught_by`: the tests that are run, or the SIMULATOR; one of them must fail."""
-
-    name: str
-    accident: str
-    changes: tuple[Change, ...]
-    caught_by: tuple[str, ...]
-
-
-#: a few thousand events of simulated worlds, which compare the core with sums of their own
-SIMULATOR = "simulator"
-CORE, STORE, DAEMON = "agentwatch/core/", "agentwatch/store/", "agentwatch/daemon/"
-
-
-def one(name: str, accident: str, file: str, old: str, new: str, *caught_by: str) -> Mutant:
-    """A mutant of one change."""
-    return Mutant(name, accident, (Change(file, old, new),), caught_by)
-
+from prove.mutation import CORE, DAEMON, SIMULATOR, STORE, Change, Mutant, one
+from prove.mutations_of_order import OF_ORDER
 
 MUTANTS = (
     Mutant(
@@ -329,4 +302,5 @@ MUTANTS = (
         "except Exception:\n            self._charge",
         "tests/daemon/test_relay.py",
     ),
+    *OF_ORDER,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from prove.mutants import Escaped, applied, killer_of, main
-from prove.mutations import MUTANTS, Change, Mutant, one
+from prove.mutation import Change, Mutant, one
+from prove.mutations import MUTANTS
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
