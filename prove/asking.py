@@ -143,7 +143,7 @@ class Asking(Stage):
         for call in self.waiting.values():
             assert call.waiter is not None
             is_first = call.waiter.account not in lines and lines.isdisjoint(call.charged)
-            if is_first and not self.is_excused(call):
+            if not self.is_excused(call) and is_first:
                 check_waits(self.ledger, call.charged, call.quote, self.policy)
             lines.add(call.waiter.account)
 

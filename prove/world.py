@@ -54,7 +54,7 @@ class World(Asking, Flying, People, Crash):
     PLAYS = PLAYS
 
     def __init__(self, seed: int) -> None:
-        super().__init__(clamp=seed % 4 != 3)
+        super().__init__(seed)
         self._plays = tuple(getattr(self, name) for name in PLAYS)
 
     def play(self, events: list[Event]) -> None:
