@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from workbench import BrokenJournal
 
 from agentwatch.core import entries as e
 from agentwatch.core import fold
@@ -199,6 +200,22 @@ async def test_what_was_not_yet_written_is_gone_with_the_process_and_nothing_els
     after = Store(journal)
     assert await after.open() == []
     assert await after.verify() == 1
+
+
+async def test_a_repeated_verb_is_told_to_be_written_before_the_first_is() -> None:
+    journal = BrokenJournal()
+    store = Store(journal)
+    await store.open()
+    await store.open_session("s")[1]
+    journal.stuck = True
+    first = store.hold("s", QUOTE, Policy(), "h")[1]
+    again = asyncio.ensure_future(_done(store.hold("s", QUOTE, Policy(), "h")[1]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not again.done()
+    journal.release()
+    await first
+    await again
 
 
 async def test_group_commit_makes_far_fewer_transactions_than_calls(kit: Kit) -> None:
