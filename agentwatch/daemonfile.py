@@ -18,8 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from agentwatch.errors import SettingsError
-from agentwatch.keyfile import write_private
-from agentwatch.paths import Paths
+from agentwatch.paths import Paths, write_private
 
 #: the most that one file of the configuration may have
 FILE_BYTES = 300_000

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from agentwatch.errors import SettingsError, UsageError
-from agentwatch.paths import private_folder
+from agentwatch.paths import private_folder, write_private
 from agentwatch.upstreams import PROVIDERS
 
 AGENTWATCH_KEY_PREFIX = "awk_"
@@ -178,18 +178,3 @@ class KeyFile:
     def _write(self, ring: KeyRing) -> None:
         content = msgspec.json.format(msgspec.json.encode(ring), indent=2)
         write_private(self.path, content)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file in one step, durably; only this user may read it, at every instant."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,4 +1,4 @@
-"""Where a home's files live, and the folders' privacy.
+"""Where a home's files live, and the privacy of folders and files.
 
 `AGENTWATCH_HOME` is one folder for everything; without it the platform's own folders are used.
 A Unix socket's path may have some 107 bytes at most: a home deeper than that gets its socket in
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import stat
 import sys
 import tempfile
@@ -86,6 +87,21 @@ def private_folder(folder: Path) -> None:
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
         _close(folder)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file in one step, durably; only this user may read it, at every instant."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _close(folder: Path) -> None:

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-import urllib.request
 from pathlib import Path
 
-from overload import Home, Seen, home, innocent
+from beside import compare, post
+from overload import Home, home
 
 from agentwatch.standin.process import StandinProcess
 
-ROUNDS = 4
-CALLS = 300
 PROMPT_BYTES = 100_000
 
 
@@ -35,27 +32,13 @@ def prompt() -> bytes:
     ).encode()
 
 
-def talk(at: Home, over: threading.Event) -> None:
-    """One long prompt after the other."""
+PROMPT = prompt()
+
+
+def talk(at: Home) -> None:
+    """A long prompt."""
     token = at.control.request("POST", "/v1/sessions", {"budget_usd": 1_000})["token"]
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    url, body = f"http://127.0.0.1:{at.port}/openai/v1/chat/completions", prompt()
-    while not over.is_set():
-        request = urllib.request.Request(url, body, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read()
-
-
-def disturbed(at: Home) -> Seen:
-    """An innocent's calls while another talks."""
-    over = threading.Event()
-    thread = threading.Thread(target=talk, args=(at, over))
-    thread.start()
-    try:
-        return innocent(at, CALLS)
-    finally:
-        over.set()
-        thread.join()
+    post(at, token, PROMPT)
 
 
 def fates(at: Home) -> str:
@@ -67,7 +50,6 @@ def fates(at: Home) -> str:
 
 def main() -> int:
     """Measure, and print a table; the exit code."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     nothing = {"AGENTWATCH_TELEMETRY_PAYLOADS": "none", "AGENTWATCH_RISKS_ACTION": "off"}
     everything = {"AGENTWATCH_TELEMETRY_PAYLOADS": "full", "AGENTWATCH_RISKS_ACTION": "redact"}
     with (
@@ -75,15 +57,7 @@ def main() -> int:
         home(standin, settings=nothing) as without,
         home(standin, settings=everything) as with_all,
     ):
-        sides = {"records alone": without, "all is kept": with_all}
-        seen = {name: Seen() for name in sides}
-        for _ in range(rounds):
-            for name, at in sides.items():
-                seen[name].add(disturbed(at))
-        print(Seen.heading())
-        for name, at in sides.items():
-            print(f"{seen[name].row(name)}   {fates(at)}")
-    return int(any(each.failed or each.refused for each in seen.values()))
+        return compare({"records alone": without, "all is kept": with_all}, talk, fates)
 
 
 if __name__ == "__main__":

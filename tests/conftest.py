@@ -8,15 +8,13 @@ up otherwise, or kills it, starts one of its own with `start_daemon`.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
-from harness import Daemon, environment
+from harness import Daemon, environment, new_home, running
 
 from agentwatch.standin.process import StandinProcess
 
@@ -43,26 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.flaky(reruns=1))
 
 
-def _new_home(stack: ExitStack) -> Path:
-    # pytest's own folders are too deep for a Unix socket's path
-    home = Path(tempfile.mkdtemp(prefix="aw-"))
-    stack.callback(shutil.rmtree, home, ignore_errors=True)
-    return home
-
-
 def _start(stack: ExitStack, standin: StandinProcess, **settings: str) -> Daemon:
-    home = _new_home(stack)
-    daemon = Daemon(home, environment(home, standin, **settings))
-    stack.callback(daemon.down)  # before it is up: a start that fails half-way is ended as well
-    daemon.up()
-    return daemon
+    home = stack.enter_context(new_home())
+    return stack.enter_context(running(Daemon(home, environment(home, standin, **settings))))
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A new home with a short path."""
-    with ExitStack() as stack:
-        yield _new_home(stack)
+    with new_home() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -296,6 +299,26 @@ class Daemon:
     def open(self, budget_usd: float | None = None, **terms: Any) -> Agent:
         """Open a session."""
         return Agent(self, self.call("POST", "/v1/sessions", {"budget_usd": budget_usd, **terms}))
+
+
+@contextmanager
+def new_home() -> Iterator[Path]:
+    """A home of one's own. pytest's own folders are too deep for a Unix socket's path."""
+    home = Path(tempfile.mkdtemp(prefix="aw-"))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def running(daemon: Daemon) -> Iterator[Daemon]:
+    """It is up, and ended afterwards; a start that fails half-way is ended as well."""
+    try:
+        daemon.up()
+        yield daemon
+    finally:
+        daemon.down()
 
 
 def environment(home: Path, standin: StandinProcess, **settings: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentwatch.errors import SettingsError, UsageError
-from agentwatch.keyfile import KEY_MAX_CHARS, KeyFile, check_provider_key, digest, write_private
+from agentwatch.keyfile import KEY_MAX_CHARS, KeyFile, check_provider_key, digest
 
 CANARY = "sk-canary-0123456789"
 
@@ -154,15 +154,6 @@ def test_two_who_change_it_at_once_lose_nothing(file: KeyFile) -> None:
     for thread in threads:
         thread.join()
     assert len(file.read().agentwatch) == 20
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "keys.json"
-    write_private(path, b"old")
-    with pytest.raises(TypeError):
-        write_private(path, "no bytes")  # type: ignore[arg-type]
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["keys.json"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentwatch.errors import SettingsError
-from agentwatch.paths import SOCKET_PATH_LIMIT, find_paths, private_folder
+from agentwatch.paths import SOCKET_PATH_LIMIT, find_paths, private_folder, write_private
 
 
 def mode(path: Path) -> int:
@@ -116,3 +116,12 @@ def test_a_home_in_which_only_prices_were_looked_at_is_closed(tmp_path: Path) ->
     (tmp_path / "home").chmod(0o755)
     private_folder(tmp_path / "home")
     assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    write_private(path, b"old")
+    with pytest.raises(TypeError):
+        write_private(path, "no bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["keys.json"]

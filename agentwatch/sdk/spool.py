@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentwatch.errors import SettingsError
-from agentwatch.paths import find_paths, private_folder
+from agentwatch.paths import find_paths, private_folder, write_private
 from agentwatch.sdk.terms import Terms
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Entry:
         try:
             private_folder(self._path.parent.parent)
             private_folder(self._path.parent)
-            _replace(self._path, json.dumps(self._record).encode())
+            write_private(self._path, json.dumps(self._record).encode())
         except (OSError, SettingsError) as error:
             logger.error("what an ungoverned call costs can't be kept: %s", error)
 
@@ -99,18 +99,3 @@ def _plain(base: str) -> str:
     """An address without what may be secret in it."""
     parts = urlsplit(base)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_suffix(f".{secrets.token_hex(4)}.part")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(part, flags, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from agentwatch.standin.bill import Entry
-from agentwatch.standin.openai_chat import ChatVoice
+from agentwatch.standin.openai_chat import ChatVoice, EmbeddingsVoice
 from agentwatch.standin.provider import Call, Piece, Plan, twist
 
 _BROKEN = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
@@ -114,23 +114,8 @@ class CompatVoice(ChatVoice):
         return twist(usage, self._plan.script.usage, output="completion_tokens")
 
 
-class EmbeddingVoice:
+class EmbeddingVoice(EmbeddingsVoice):
     """Embeddings, of one content or of several."""
-
-    def __init__(self, call: Call, plan: Plan, entry: Entry) -> None:
-        self._call, self._plan, self._entry = call, plan, entry
-
-    def opening(self) -> bytes:
-        """Never streamed."""
-        return b""
-
-    def token(self, piece: Piece, choice: int) -> bytes:
-        """Never streamed."""
-        return b""
-
-    def closing(self) -> bytes:
-        """Never streamed."""
-        return b""
 
     def whole(self) -> bytes:
         """The vectors, and the usage, which is not always there."""

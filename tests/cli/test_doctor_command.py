@@ -8,13 +8,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Daemon, chat, environment
+from harness import Daemon, chat, environment, new_home, running
 
 from agentwatch.standin.process import StandinProcess
 from agentwatch.upstreams import PROVIDERS
@@ -48,13 +47,9 @@ def stopped(home: Path, standin: StandinProcess) -> Daemon:
 @pytest.fixture(scope="module")
 def left_behind(module_standin: StandinProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a daemon that was ended after some money was spent has left in its home."""
-    with tempfile.TemporaryDirectory(prefix="aw-") as folder:
-        daemon = Daemon(Path(folder), environment(Path(folder), module_standin))
-        try:
-            daemon.up()
+    with new_home() as folder:
+        with running(Daemon(folder, environment(folder, module_standin))) as daemon:
             assert daemon.open(1.0, session_id="s").post(body=chat("tokens=3")).status == 200
-        finally:
-            daemon.down()
         kept = tmp_path_factory.mktemp("left") / "home"
         return Path(shutil.copytree(folder, kept))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -39,17 +38,6 @@ class Told:
         self.service_tier = more.get("tier")
         self.error = more.get("error")
         self.complete = more.get("complete", True)
-
-    def head(self, headers: Mapping[str, str]) -> None: ...
-
-    def last_word(self, event: bytes) -> bytes:
-        return event
-
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk
-
-    def close(self) -> bytes:
-        return b""
 
 
 def asked(**changes: Any) -> Ask:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Daemon, chat, environment
+from harness import Daemon, chat, environment, running
 
 from agentwatch.daemon import recheck
 from agentwatch.errors import Refusal
@@ -20,10 +20,9 @@ VARIABLE = "AGENTWATCH_ALERTS_WEBHOOK_URL"
 def daemon(home: Path, standin: StandinProcess) -> Iterator[Daemon]:
     """A daemon that was started with a variable that is only right beside its config.toml."""
     allow(home, "true")
-    made = Daemon(home, environment(home, standin) | {VARIABLE: "http://127.0.0.1:9/hook"})
-    made.up()
-    yield made
-    made.down()
+    environ = environment(home, standin) | {VARIABLE: "http://127.0.0.1:9/hook"}
+    with running(Daemon(home, environ)) as made:
+        yield made
 
 
 def allow(home: Path, said: str) -> None:

@@ -10,14 +10,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from harness import Agent, Daemon, chat, environment, wait_until
+from harness import Agent, Daemon, chat, environment, new_home, running, wait_until
 
 from agentwatch.daemonfile import read_running
 from agentwatch.standin.process import StandinProcess
@@ -74,13 +73,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 @pytest.fixture(scope="module")
 def left_behind(module_standin: StandinProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a daemon that was ended after some money was spent."""
-    with tempfile.TemporaryDirectory(prefix="aw-") as folder:
-        daemon = Daemon(Path(folder), environment(Path(folder), module_standin))
-        try:
-            daemon.up()
+    with new_home() as folder:
+        with running(Daemon(folder, environment(folder, module_standin))) as daemon:
             assert daemon.open(0.01, session_id="s").post(body=CALL).status == 200
-        finally:
-            daemon.down()
         return Path(shutil.copytree(folder, tmp_path_factory.mktemp("left") / "home"))
 
 

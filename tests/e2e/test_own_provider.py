@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from harness import PATIENCE_S, Agent, Daemon, chat, environment, nanos
+from harness import PATIENCE_S, Agent, Daemon, chat, environment, nanos, new_home, running
 
 import agentwatch
 from agentwatch.standin.process import StandinProcess
@@ -44,24 +43,15 @@ output = 0
 @pytest.fixture(scope="module")
 def own() -> Iterator[tuple[Daemon, StandinProcess]]:
     """A daemon with two such providers, at a stand-in that takes the key "none" as well."""
-    import shutil
-    import tempfile
-
-    home = Path(tempfile.mkdtemp(prefix="aw-"))
-    with StandinProcess() as standin:
+    with StandinProcess() as standin, new_home() as home:
         (home / "config.toml").write_text(CONFIG.format(url=standin.url.removesuffix("/v1")))
         (home / "prices.toml").write_text(PRICES)
         variables = environment(home, standin) | {
             "DEEPSEEK_API_KEY": standin.key,
             "MISTRAL_API_KEY": standin.key,
         }
-        daemon = Daemon(home, variables)
-        try:
-            daemon.up()
+        with running(Daemon(home, variables)) as daemon:
             yield daemon, standin
-        finally:
-            daemon.down()
-            shutil.rmtree(home, ignore_errors=True)
 
 
 def sdk(daemon: Daemon, agent: Agent, name: str) -> openai.OpenAI:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Agent, Daemon, chat, environment, nanos, wait_until
+from harness import Agent, Daemon, chat, environment, nanos, new_home, running, wait_until
 
 from agentwatch.standin.process import StandinProcess
 
@@ -38,19 +36,13 @@ home = os.environ.get("AGENTWATCH_HOME", "")
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[Daemon, StandinProcess]]:
-    home = Path(tempfile.mkdtemp(prefix="aw-"))
-    with StandinProcess(key=KEY) as standin:
+    with StandinProcess(key=KEY) as standin, new_home() as home:
         settings = environment(home, standin)
         # by the file, as most people would: the variable would win over what an agent writes there
         del settings["AGENTWATCH_OPENAI_UPSTREAM"]
         (home / "config.toml").write_text(f'[providers.openai]\nbase_url = "{standin.url}"\n')
-        daemon = Daemon(home, settings)
-        try:
-            daemon.up()
+        with running(Daemon(home, settings)) as daemon:
             yield daemon, standin
-        finally:
-            daemon.down()
-            shutil.rmtree(home, ignore_errors=True)
 
 
 def wrapped(daemon: Daemon, program: str) -> dict[str, Any]:

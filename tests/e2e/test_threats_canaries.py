@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Agent, Daemon, chat, environment
+from harness import Agent, Daemon, chat, environment, new_home, running
 
 from agentwatch.daemonfile import read_running
 from agentwatch.standin.process import StandinProcess
@@ -25,20 +25,10 @@ MISTAKEN = "sk-ant-canary-mistaken-5647382910"
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[Daemon, StandinProcess]]:
     """A daemon whose key came by its environment; one more is in the key file."""
-    import shutil
-    import tempfile
-
-    home = Path(tempfile.mkdtemp(prefix="aw-"))
-    with StandinProcess(key=KEY) as standin:
-        daemon = Daemon(
-            home, environment(home, standin, log_level="debug", enforcement_drain_s="0")
-        )
-        try:
-            daemon.up()
+    with StandinProcess(key=KEY) as standin, new_home() as home:
+        environ = environment(home, standin, log_level="debug", enforcement_drain_s="0")
+        with running(Daemon(home, environ)) as daemon:
             yield daemon, standin
-        finally:
-            daemon.down()
-            shutil.rmtree(home, ignore_errors=True)
 
 
 def load(daemon: Daemon, standin: StandinProcess, agent: Agent) -> bytes:

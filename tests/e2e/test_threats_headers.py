@@ -7,15 +7,12 @@ answers is as rude as it gets.
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from harness import Agent, Daemon, chat, environment
+from harness import Agent, Daemon, chat, environment, new_home, running
 
 from agentwatch.standin.process import StandinProcess
 
@@ -93,15 +90,11 @@ def provider() -> Iterator[Recorder]:
 
 @pytest.fixture(scope="module")
 def recorded_daemon(provider: Recorder, module_standin: StandinProcess) -> Iterator[Daemon]:
-    home = Path(tempfile.mkdtemp(prefix="aw-"))
     upstream = f"http://127.0.0.1:{provider.port}/v1"
-    daemon = Daemon(home, environment(home, module_standin, openai_upstream=upstream))
-    try:
-        daemon.up()
-        yield daemon
-    finally:
-        daemon.down()
-        shutil.rmtree(home, ignore_errors=True)
+    with new_home() as home:
+        environ = environment(home, module_standin, openai_upstream=upstream)
+        with running(Daemon(home, environ)) as daemon:
+            yield daemon
 
 
 @pytest.fixture

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 import socket
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import zstandard
-from harness import Agent, Daemon, chat, environment
+from harness import Agent, Daemon, chat, environment, new_home, running
 
 from agentwatch.standin.process import StandinProcess
 
@@ -81,15 +78,12 @@ class Target(NamedTuple):
 @pytest.fixture(scope="module")
 def strict_daemon(module_standin: StandinProcess) -> Iterator[Daemon]:
     """A daemon with short time-outs and small bodies."""
-    home = Path(tempfile.mkdtemp(prefix="aw-"))
     settings = {"doors_head_timeout_s": "1", "doors_body_timeout_s": "1", "doors_max_body_mb": "2"}
-    daemon = Daemon(home, environment(home, module_standin, **settings))
-    try:
-        daemon.up()
+    with (
+        new_home() as home,
+        running(Daemon(home, environment(home, module_standin, **settings))) as daemon,
+    ):
         yield daemon
-    finally:
-        daemon.down()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import pytest
-from harness import Agent, Daemon, chat, environment, wait_until
+from harness import Agent, Daemon, chat, environment, new_home, running, wait_until
 
 from agentwatch.standin.process import StandinProcess
 
@@ -161,22 +161,17 @@ class Repeater:
 @pytest.fixture(scope="module")
 def repeating(module_standin: StandinProcess) -> Iterator[tuple[Daemon, Repeater]]:
     """A daemon whose providers repeat what they are asked."""
-    import shutil
-    import tempfile
-
-    home, repeater = Path(tempfile.mkdtemp(prefix="aw-")), Repeater()
+    repeater = Repeater()
     upstreams = {
         f"{name}_upstream": f"http://127.0.0.1:{repeater.port}"
         for name in ("openai", "anthropic", "groq", "xai", "gemini")
     }
-    daemon = Daemon(home, environment(home, module_standin, **upstreams))
-    try:
-        daemon.up()
+    with (
+        closing(repeater),
+        new_home() as home,
+        running(Daemon(home, environment(home, module_standin, **upstreams))) as daemon,
+    ):
         yield daemon, repeater
-    finally:
-        daemon.down()
-        repeater.close()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Daemon, environment, nanos, wait_until
+from harness import Daemon, environment, nanos, new_home, running, wait_until
 from sdk_calls import ROWS, Row
 
 from agentwatch import (
@@ -105,16 +104,14 @@ def straight(module_standin: StandinProcess) -> Iterator[dict[str, tuple[str, in
     """Every row was called once with no daemon there, and then the daemon came: by the row's id,
     its session, what the stand-in billed for it, and the daemon."""
     with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aw-")))
+        home = stack.enter_context(new_home())
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in list(os.environ):
             if name.startswith(OTHERS):
                 patch.delenv(name)
         patch.setenv("AGENTWATCH_HOME", str(home))
         made = {row.id: _alone(row, module_standin) for row in ROWS}
-        daemon = Daemon(home, environment(home, module_standin))
-        stack.callback(daemon.down)
-        daemon.up()
+        daemon = stack.enter_context(running(Daemon(home, environment(home, module_standin))))
         yield {row: (session, billed, daemon) for row, (session, billed) in made.items()}
 
 
