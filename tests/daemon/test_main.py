@@ -182,11 +182,23 @@ def use(home: Path, port: int, calls: int) -> list[int]:
     return statuses
 
 
-async def test_nothing_that_blocks_runs_in_the_loop(home: Path, standin: StandinProcess) -> None:
+async def test_nothing_that_blocks_runs_in_the_loop(
+    home: Path,
+    standin: StandinProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # a thread looks at the key file; where a busy machine lets it come late, a call does so itself
+    monkeypatch.setattr("agentwatch.daemon.keys.RECHECK_S", 600.0)
     async with serving(home, standin) as port:
-        with blockbuster_ctx():
+        with blockbuster_ctx() as watched:
+            # who is at the other end is read in /proc, which no disk stands behind
+            reading = watched.functions["io.TextIOWrapper.read"]
+            reading.can_block_in("agentwatch/mark.py", "is_marked")
             statuses = await asyncio.to_thread(use, home, port, 20)
     assert statuses == [200] * 20 + [401]
+    # what raised in a callback of the loop has broken no call
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_no_step_of_the_loop_is_long(
