@@ -73,6 +73,8 @@ EXIT_CONFIG = 78
 NEW_SPARED_S = 0.5
 #: what calls that are ended at the stop may take to say so; within the supervisor's margin
 LAST_WORDS_S = 2.5
+#: how long a thread that computes may keep the others waiting
+SWITCH_S = 0.0005
 #: the supervisor is to read the configuration again, and start another process
 EXIT_REREAD = 75
 
@@ -157,6 +159,7 @@ async def _serve(
         await daemon.listen(arguments.port_fd, arguments.socket_fd)
         telemetry.open()
         _rarely_collect()
+        _switch_often()
         _say_ready(arguments.ready_fd)
         code = await ended
         await daemon.stop(settings.daemon.stop_grace_s)
@@ -280,6 +283,12 @@ class Daemon:
             stale_at = self._governor.book.stale_at
             if stale_at is not None and time.time() >= stale_at:
                 self._governor.book = await asyncio.to_thread(self._book)
+
+
+def _switch_often() -> None:
+    """Reading a large body in a thread must not keep the loop from what others wait for: asked for
+    it, Python lets go of its lock after 5 ms only, a dozen times a call."""
+    sys.setswitchinterval(SWITCH_S)
 
 
 def _rarely_collect() -> None:

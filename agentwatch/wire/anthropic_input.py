@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
-from agentwatch.wire.json_object import bad, strict, strict_list
+from agentwatch.wire.json_object import bad, has, has_escape, strict, strict_list
 from agentwatch.wire.openai_input import unpriced
 
 #: Most tokens of one image, however large it was sent: it is scaled down to 2,576 pixels on its
@@ -117,18 +117,16 @@ def text_bound(body: bytes) -> int:
 
 def messages_weight(raw: Raw) -> Weight:
     """The `messages` of a request. Raises Refusal for what has no bound."""
-    body = bytes(raw)
-    if _is_plain(body):
+    if _is_plain(raw):
         return _NOTHING
-    return _sum([_content(each.get("content"), 0) for each in strict_list(body, "messages")])
+    return _sum([_content(each.get("content"), 0) for each in strict_list(raw, "messages")])
 
 
 def system_weight(raw: Raw) -> Weight:
     """The `system` prompt: a text or a list of blocks."""
-    body = bytes(raw)
-    if body.startswith(b'"') or _is_plain(body):
+    if bytes(memoryview(raw)[:1]) == b'"' or _is_plain(raw):
         return _NOTHING
-    return _content(strict(body, "system"), 0)
+    return _content(strict(raw, "system"), 0)
 
 
 def tools_weight(raw: Raw) -> Weight:
@@ -137,10 +135,8 @@ def tools_weight(raw: Raw) -> Weight:
     return _tools_kept(body) if len(body) <= _KEPT_BYTES else _tools_read(body)
 
 
-def _is_plain(body: bytes) -> bool:
-    if b"\\u00" in body and _HIDDEN.search(body):
-        return False
-    return _ALARM.search(body) is None
+def _is_plain(raw: Raw) -> bool:
+    return not has_escape(raw, _HIDDEN) and not has(raw, _ALARM)
 
 
 def _sum(weights: list[Weight]) -> Weight:

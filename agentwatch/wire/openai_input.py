@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import Raw
 
 from agentwatch.wire.audio_length import longest_ms
-from agentwatch.wire.json_object import bad, strict_list
+from agentwatch.wire.json_object import bad, has, has_escape, strict_list
 from agentwatch.wire.openai_tools import CALLS, TOOLS_OVERHEAD, offered, tools_weight
 from agentwatch.wire.openai_weight import NOTHING, STORED, Weight, sum_of, unpriced
 
@@ -89,18 +89,16 @@ _HIDDEN = re.compile(rb"\\u00(?:3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-
 
 def messages_weight(raw: Raw) -> Weight:
     """The `messages` of a chat. Raises Refusal for what has no bound."""
-    body = bytes(raw)
-    if _is_plain(body, _CHAT_ALARM):
+    if _is_plain(raw, _CHAT_ALARM):
         return NOTHING
-    return sum_of([_message(message) for message in strict_list(body, "messages")])
+    return sum_of([_message(message) for message in strict_list(raw, "messages")])
 
 
 def items_weight(raw: Raw) -> Weight:
     """The `input` of a response: a text or a list of items. Raises Refusal."""
-    body = bytes(raw)
-    if body.startswith(b'"') or _is_plain(body, _ITEM_ALARM):
+    if bytes(memoryview(raw)[:1]) == b'"' or _is_plain(raw, _ITEM_ALARM):
         return NOTHING
-    return sum_of([_item(item) for item in strict_list(body, "input")])
+    return sum_of([_item(item) for item in strict_list(raw, "input")])
 
 
 def image_bound(model: str) -> int:
@@ -111,10 +109,8 @@ def image_bound(model: str) -> int:
     return IMAGE_TOKENS
 
 
-def _is_plain(body: bytes, alarm: re.Pattern[bytes]) -> bool:
-    if b"\\u00" in body and _HIDDEN.search(body):
-        return False
-    return alarm.search(body) is None
+def _is_plain(raw: Raw, alarm: re.Pattern[bytes]) -> bool:
+    return not has_escape(raw, _HIDDEN) and not has(raw, alarm)
 
 
 def _message(message: dict[str, Any]) -> Weight:

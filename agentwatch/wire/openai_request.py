@@ -24,6 +24,8 @@ from agentwatch.wire.json_object import (
     bad,
     boolean,
     given,
+    has,
+    has_escape,
     refuse_look_alikes,
     strict,
     strict_object,
@@ -80,6 +82,7 @@ _UNBILLED = frozenset(
     ]
 )
 #: a letter of "ttl", escaped
+_TTL = re.compile(b'"ttl"')
 _HIDDEN_TTL = re.compile(rb"\\u00(?:74|6[cC])")
 #: models that show all that they make; of any other it is not known
 _NEVER_THINKS = re.compile(r"(ft:)?(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-4|gpt-3\.5)(?![\w.])")
@@ -381,8 +384,8 @@ def _keeps_long(api: Api, fields: Fields) -> bool:
     options: dict[str, Any] = strict_object(fields, "prompt_cache_options")
     if options.get("ttl") not in (None, "30m"):
         return True
-    raws = (bytes(fields[key]) for key in (api.input, "tools") if key in fields)
-    return any(b'"ttl"' in raw or _HIDDEN_TTL.search(raw) for raw in raws)
+    raws = (fields[key] for key in (api.input, "tools") if key in fields)
+    return any(has(raw, _TTL) or has_escape(raw, _HIDDEN_TTL) for raw in raws)
 
 
 def _thread(fields: Fields, headers: Mapping[str, str]) -> str | None:

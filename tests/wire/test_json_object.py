@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from msgspec import Raw
 from agentwatch.errors import Refusal
 from agentwatch.wire.json_object import (
     boolean,
+    has,
     read_json,
     read_object,
     refuse_look_alikes,
@@ -157,3 +159,23 @@ def test_a_nested_value_is_parsed_as_it_stands() -> None:
 def test_what_is_no_json_reads_as_nothing() -> None:
     assert read_json(b"{") is None
     assert read_json(b"[" * 100_000) is None
+
+
+_SPELT = re.compile(rb'"type"(?!\s*:\s*"text")')
+
+
+@examples(
+    st.integers(0, 3 * (256 << 10)),
+    st.sampled_from([b'"type":"image"', b'"type" : "text"', b'"type"', b""]),
+)
+def test_a_pattern_is_found_wherever_it_stands(before: int, what: bytes) -> None:
+    raw = b"x" * before + what + b"x" * 2_000
+    assert has(raw, _SPELT) == bool(_SPELT.search(raw))
+    assert has(Raw(raw), _SPELT) == has(raw, _SPELT)
+
+
+@pytest.mark.parametrize("cut", range(20))
+def test_a_pattern_is_found_where_two_pieces_meet(cut: int) -> None:
+    for what in (b'"type":"image"', b'"type":"text"'):
+        raw = b"x" * ((256 << 10) - cut) + what + b"x" * (256 << 10)
+        assert has(raw, _SPELT) == (what == b'"type":"image"')
