@@ -40,6 +40,11 @@ _APIS = {
 }
 #: OpenAI's own limit for /completions where none is given
 _COMPLETIONS_LIMIT = 16
+_MODERATED = {
+    "id": "modr-1",
+    "model": "omni-moderation-latest",
+    "results": [{"flagged": False, "categories": {}, "category_scores": {}}],
+}
 #: earlier responses that are remembered, so that they can be gone on from
 _REMEMBERED = 10_000
 
@@ -71,7 +76,9 @@ class OpenAI:
         return key.strip() if scheme.lower() == "bearer" else None
 
     def plain(self, method: str, path: str) -> bytes | None:
-        """The list of models, or one of them."""
+        """What is free: the list of models, one of them, or at OpenAI itself, a moderation."""
+        if (method, path) == ("POST", "/moderations") and self.name == OpenAI.name:
+            return msgspec.json.encode(_MODERATED)
         if method != "GET":
             return None
         if path == "/models":

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
-from harness import chat, nanos, wait_until
+from harness import Daemon, chat, nanos, wait_until
 
-from agentwatch import WatchedOpenAI
+from agentwatch import AgentBudgetExceeded, WatchedOpenAI
 from agentwatch.sdk.denial import Denial
 from agentwatch.sdk.session import Session
 from agentwatch.sdk.straight import prepare
@@ -71,3 +72,32 @@ def test_a_credential_in_an_address_is_in_the_file(alone: Path) -> None:
     (file,) = (alone / "spool").iterdir()
     assert json.loads(file.read_text())["base"] == "https://stranger.example/v1/"
     assert "canary" not in file.read_text()
+
+
+def _free(client: WatchedOpenAI) -> None:
+    assert client.models.list().data
+    moderated = client.moderations.create(model="omni-moderation-latest", input="x")
+    assert not moderated.results[0].flagged
+
+
+def test_what_is_free_is_refused_for_money(beside: Daemon, standin: StandinProcess) -> None:
+    client = WatchedOpenAI(agentwatch_session_budget_usd=0.000000001)
+    with pytest.raises(AgentBudgetExceeded):
+        client.embeddings.create(model="text-embedding-3-small", input="x")
+    _free(client)
+    assert standin.bill()["requests"] == 2
+
+
+def test_what_is_free_is_kept_in_the_spool(alone: Path, standin: StandinProcess) -> None:
+    _free(WatchedOpenAI(api_key=standin.key, base_url=standin.url))
+    assert not (alone / "spool").exists()
+
+
+def test_what_is_meant_for_one_region_goes_to_another(
+    beside: Daemon, standin: StandinProcess
+) -> None:
+    client = WatchedOpenAI(base_url="https://eu.api.openai.com/v1")
+    with pytest.raises(openai.BadRequestError, match="a region of openai") as refused:
+        client.embeddings.create(model="text-embedding-3-small", input="x")
+    assert refused.value.code == "path_not_governed"
+    assert standin.bill()["requests"] == 0

@@ -88,8 +88,9 @@ def test_what_an_earlier_response_holds_is_billed_unseen(
     assert standin.bill()["by_request"][1]["prompt_tokens"] == second.usage.input_tokens
 
 
-def test_models_are_listed_for_nothing(client: openai.OpenAI, standin: StandinProcess) -> None:
+def test_what_is_free_is_on_the_bill(client: openai.OpenAI, standin: StandinProcess) -> None:
     assert "gpt-4o-mini" in [model.id for model in client.models.list()]
     assert client.models.retrieve("gpt-5").id == "gpt-5"
+    assert client.moderations.create(input="x").results
     assert standin.bill()["billed_nanos"] == 0
     assert standin.bill()["refused"] == 0
