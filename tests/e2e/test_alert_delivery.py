@@ -99,12 +99,15 @@ def test_an_alert_comes_unsigned_or_with_another_body(start_daemon: Callable[...
 def test_a_receiver_that_refuses_hangs_or_redirects_never_gets_it(
     start_daemon: Callable[..., Daemon],
 ) -> None:
-    for first in (500, 302):
-        with receiving(0, first) as server:
-            runaway(start(start_daemon, server.url))
-            wait_until(lambda: len(server.got) == 2)
-            time.sleep(0.5)
-            assert len(server.got) == 2 and len(set(server.ids)) == 1
+    with receiving() as server:
+        daemon = start(start_daemon, server.url)
+        for told, first in ((2, 500), (4, 302)):
+            server.statuses.append(first)
+            runaway(daemon)
+            wait_until(lambda told=told: len(server.got) == told)
+        time.sleep(0.5)
+        assert len(server.got) == 4 and len(set(server.ids)) == 2
+        assert server.ids[0] == server.ids[1] != server.ids[2] == server.ids[3]
 
 
 def test_a_hanging_receiver_delays_calls(start_daemon: Callable[..., Daemon]) -> None:
