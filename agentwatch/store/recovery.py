@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -60,6 +61,7 @@ def says_nothing_of_the_file(error: Exception) -> bool:
 # ---- the witness
 
 
+@lru_cache(maxsize=8)
 def witness_of(ledger: Path) -> Path:
     """Where the witness of this ledger lies."""
     return ledger.with_suffix(".witness")
