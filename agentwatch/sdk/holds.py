@@ -58,11 +58,11 @@ class Hold:
         self.iteration = int(told["iteration"])
         return self
 
-    def settle(self, told: Any = None) -> None:
-        """The call is over, and told this: the provider's whole answer (with the fees that stand
+    def settle(self, answer: Any = None) -> None:
+        """The call is over, and this is the provider's whole answer (with the fees that stand
         beside its usage), or the usage out of it, as its SDK's objects or as JSON. None: it told
         nothing, and the whole hold is charged. Raises AgentWatchError where it is neither."""
-        self._end("settle", told_of(told))
+        self._end("settle", told_of(answer))
 
     def void(self) -> None:
         """Nothing was sent: give the money back."""
@@ -131,9 +131,9 @@ class AsyncHold:
         await elsewhere(self._hold.__enter__)
         return self
 
-    async def settle(self, told: Any = None) -> None:
+    async def settle(self, answer: Any = None) -> None:
         """See Hold.settle."""
-        await elsewhere(lambda: self._hold.settle(told), always=True)
+        await elsewhere(lambda: self._hold.settle(answer), always=True)
 
     async def void(self) -> None:
         """See Hold.void."""
@@ -155,22 +155,23 @@ _LONGEST_TEXT = 1024
 
 
 def told_of(told: Any) -> dict[str, Any]:
-    """What the daemon is told of a call: its whole answer, its usage, or nothing."""
+    """What the daemon is told of a call: its whole answer, its usage, or nothing. Raises
+    UsageError."""
     if told is None:
         return {}
     said = plain(told)
-    if isinstance(said, dict) and any(name in said for name in _USAGE_IN):
+    if not isinstance(said, dict):
+        raise UsageError(f"a hold is settled by a provider's answer, and {type(told)} is none")
+    if any(name in said for name in _USAGE_IN):
         return {"answer": _short(said)}
     return {"usage": said}
 
 
 def plain(told: Any) -> Any:
-    """A provider's object as the JSON that it came as. Raises UsageError."""
+    """A provider's object as the JSON that it came as."""
     if isinstance(told, (str, bytes)):
-        try:
+        with contextlib.suppress(ValueError):
             return json.loads(told)
-        except ValueError:
-            raise UsageError("what a call told is an object, or its JSON") from None
     if callable(dump := getattr(told, "model_dump", None)):
         # by the names of the wire, which google's objects have others for
         return dump(mode="json", by_alias=True, exclude_none=True, warnings=False)

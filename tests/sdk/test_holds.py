@@ -237,6 +237,16 @@ def test_a_hold_is_ended_before_it_began(beside: Daemon) -> None:
         agentwatch.session(1.0).hold("openai", "gpt-4o").settle()
 
 
+@pytest.mark.parametrize("told", [object(), "{", b"", "[]", 5, [USAGE]])
+def test_what_is_no_answer_settles_a_hold(beside: Daemon, told: Any) -> None:
+    session = agentwatch.session(1.0)
+    with session.hold("openai", "gpt-4o", input_tokens=1, max_output_tokens=1) as hold:
+        with pytest.raises(UsageError, match="a provider's answer"):
+            hold.settle(told)
+        hold.settle(USAGE)
+    assert beside.get(f"/v1/sessions/{session.id}")["settled_usd"] == pytest.approx(USD)
+
+
 def test_with_the_daemon_away_it_is_kept_on_disk(start_daemon: Any, program: Any) -> None:
     daemon = start_daemon()
     daemon.down()
