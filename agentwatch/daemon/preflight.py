@@ -130,7 +130,7 @@ class Preflight:
         try:
             await written
         except JournalUnavailable:
-            self._over(self._store.void(hold_id, "never promised")[0], Over(failed=True))
+            self._void(hold_id, "never promised")
             raise
         asyncio.get_running_loop().call_later(FORGOTTEN_S, self._forgotten, hold_id)
         return {
@@ -170,8 +170,7 @@ class Preflight:
         check_fields(body, ("usage", "answer") if verb == "settle" else ())
         hold = self._store.ledger.holds.get(hold_id)
         if verb == "void":
-            outcome, written = self._store.void(hold_id, "given back by the caller")
-            self._over(outcome, Over(failed=True))
+            outcome, written = self._void(hold_id, "given back by the caller")
         elif hold is None:
             outcome, written = self._store.settle(hold_id, 0, "usage")
         else:
@@ -202,6 +201,13 @@ class Preflight:
         self._out[hold.id].trace.charge = found
         counted = found.input_tokens if found.basis == "usage" else None
         self._over(outcome, Over(outcome.nanos, counted))
+        return outcome, written
+
+    def _void(self, hold_id: str, why: str) -> tuple[Outcome, Written]:
+        outcome, written = self._store.void(hold_id, why)
+        if hold_id in self._out:
+            self._out[hold_id].trace.voided = why
+        self._over(outcome, Over(failed=True))
         return outcome, written
 
     def _over(self, outcome: Outcome, how: Over) -> None:

@@ -106,8 +106,6 @@ def record_elsewhere(
     trace: Trace, outcome: Outcome, session: Session, ask: Ask, price_version: str
 ) -> CallRecord:
     """The record of a call for which money was asked here, and which was made elsewhere."""
-    if outcome.basis == "void":
-        trace.voided = "given back by the caller"
     ended = "complete" if outcome.basis == "usage" else None
     record = trace.record(outcome.hold, session, ask, price_version, ended)
     record.iteration = outcome.iteration

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from workbench import Keys, settings
+from workbench import BrokenJournal, Keys, settings
 
 from agentwatch.core.call_record import CallRecord
 from agentwatch.core.price_book import Band, Catalogue, ModelPrice, PriceBook, Rates
@@ -18,9 +18,8 @@ from agentwatch.daemon.preflight import Preflight, told_of
 from agentwatch.daemon.tasks import Tasks
 from agentwatch.daemon.telemetry import Telemetry
 from agentwatch.daemon.watch import Watch
-from agentwatch.errors import Refusal, UnknownHold, UsageError
+from agentwatch.errors import JournalUnavailable, Refusal, UnknownHold, UsageError
 from agentwatch.store.alerts import AlertStore
-from agentwatch.store.memory import MemoryJournal
 from agentwatch.store.store import Store
 
 PRICE = ModelPrice(
@@ -44,8 +43,13 @@ class _Book(PriceBook):
 
 
 @pytest.fixture
-async def store() -> Store:
-    made = Store(MemoryJournal())
+def journal() -> BrokenJournal:
+    return BrokenJournal()
+
+
+@pytest.fixture
+async def store(journal: BrokenJournal) -> Store:
+    made = Store(journal)
     await made.open()
     return made
 
@@ -140,6 +144,19 @@ async def test_a_hold_that_is_refused_leaves_no_record(
     assert [record.verdict for record in records] == ["refused", "refused"]
     assert [record.reason for record in records] == ["agent_budget_exceeded", "session_killed"]
     assert store.ledger.session("s").refusals == 2
+
+
+async def test_a_hold_that_could_not_be_written_is_told_as_given_back(
+    room: Preflight, store: Store, journal: BrokenJournal, records: list[CallRecord]
+) -> None:
+    store.open_session("s")
+    journal.broken = True
+    with pytest.raises(JournalUnavailable):
+        await room.hold(ASKED)
+    assert store.ledger.session("s").held == 0
+    assert [(each.basis, each.reason) for each in records] == [("void", "never promised")]
+    journal.broken = False
+    await store.close()
 
 
 async def test_usage_above_the_hold_is_charged_in_full(room: Preflight, store: Store) -> None:
