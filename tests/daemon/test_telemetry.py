@@ -83,6 +83,25 @@ async def test_a_request_that_can_t_be_looked_at_in_time_is_refused(
         await telemetry.check(b"x" * (module.LARGEST_BODY + 1))
 
 
+async def test_the_first_calls_wait_for_the_start_of_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It starts later, or when somebody asks; records that came before a question are in time."""
+    monkeypatch.setattr(module, "LATER_S", 3_600.0)
+    telemetry, seen = waiting()
+    telemetry.open()
+    try:
+        telemetry.put(item(b'{"text": "alice@example.com"}'))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert telemetry.waiting == 1
+        with pytest.raises(AgentWatchError, match="can't be opened"):
+            await telemetry.ask("stats")
+        assert seen == [("s", ["PII_EMAIL"])] and telemetry.waiting == 0
+    finally:
+        await telemetry.close()
+
+
 async def test_the_process_answers_looks_and_is_started_again(tmp_path: object) -> None:
     """The real process, without a home: it can't write, says so, and still looks."""
     telemetry, seen = waiting(risks_tags='{PII_IP = "block"}', risks_block_within_s="30")

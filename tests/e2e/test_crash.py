@@ -49,7 +49,7 @@ def deaths_at_random(kills: int) -> int:
 
 #: these take their time on a machine that others use as well
 in_parts = pytest.mark.parametrize("kills", parts_of(KILLS), ids=("first", "second", "third"))
-patient = pytest.mark.timeout(400)
+patient = pytest.mark.timeout(max(120, 5 * KILLS))
 
 
 @pytest.fixture(scope="module")
