@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,16 @@ from agentwatch.sdk import door
 
 #: variables by which an SDK would find another server, key or proxy
 _OTHERS = ("OPENAI_", "ANTHROPIC_", "GROQ_", "XAI_", "GEMINI_", "GOOGLE_", "AGENTWATCH_")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Clients that were dropped are collected here, and not in the middle of another test, in which
+    the warning of a socket that nobody closed would be an error."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
