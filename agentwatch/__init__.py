@@ -74,6 +74,14 @@ _PLACES = {
     "session": "agentwatch.sdk.session",
     "wrap": "agentwatch.sdk.wrapping",
 }
+#: what the watched clients are made of, by what their names end with
+_SDKS = {
+    "OpenAI": "openai",
+    "XAI": "openai",
+    "Anthropic": "anthropic",
+    "Groq": "groq",
+    "Gemini": "google-genai",
+}
 #: module constants that programs written for aw-sdk may name
 _CONSTANTS = frozenset(
     {
@@ -89,7 +97,14 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    found = getattr(importlib.import_module(place), name)
+    try:
+        found = getattr(importlib.import_module(place), name)
+    except ModuleNotFoundError as error:
+        missing = next((sdk for kind, sdk in _SDKS.items() if name.endswith(kind)), None)
+        if missing is None or (error.name or "").startswith("agentwatch"):
+            raise
+        message = f"{name} is the provider's own client, governed: pip install {missing}"
+        raise ModuleNotFoundError(message, name=error.name) from error
     globals()[name] = found
     return found
 

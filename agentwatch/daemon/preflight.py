@@ -266,9 +266,10 @@ def told_of(dialect: Dialect, model: str, body: Mapping[str, Any]) -> Seen | Non
     if usage is not None and answer is not None:
         raise UsageError("usage stands in the answer: tell one of them")
     if answer is not None:
-        return _checked(_answered(dialect, answer), f"answer must be a whole one of {dialect.name}")
+        whole = f"answer must be a whole one of {dialect.name} (else tell its usage alone),"
+        return _checked(_answered(dialect, answer), whole)
     if usage is not None:
-        return _checked(_reported(dialect, model, usage), f"usage must be {dialect.name}'s object")
+        return _checked(_reported(dialect, model, usage), f"usage must be {dialect.name}'s object,")
     return None
 
 

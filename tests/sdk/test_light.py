@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from harness import Daemon
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,28 @@ def run(code: str) -> str:
 def test_importing_it_loads_a_library() -> None:
     code = "import sys; before = set(sys.modules); import agentwatch;"
     assert run(code + "print(*sorted(set(sys.modules) - before))") == "__future__ agentwatch"
+
+
+@pytest.mark.parametrize(
+    ("client", "module", "package"),
+    [
+        ("WatchedGemini", "google", "google-genai"),
+        ("AsyncWatchedGroq", "groq", "groq"),
+        ("WatchedXAI", "openai", "openai"),
+    ],
+)
+def test_a_client_whose_sdk_is_not_there_comes_without_a_word(
+    client: str, module: str, package: str
+) -> None:
+    code = f"""
+import sys
+sys.modules[{module!r}] = None
+try:
+    from agentwatch import {client}
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert run(code) == f"{client} is the provider's own client, governed: pip install {package}"
 
 
 #: all that a client of ours can be told, so that all of it is loaded that a client loads
