@@ -20,7 +20,7 @@ def test_a_killed_session_starts_no_command_and_is_not_called_open(fake_daemon, 
     assert (done.returncode, trace.exists()) == (124, False)
     assert done.stderr.count("session over is killed") == 1
     done = fake_daemon.agentwatch("env", "--session", "over")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (1, "false\n")
     assert "session over is killed" in done.stderr and "is open" not in done.stderr
 
 

@@ -177,6 +177,29 @@ def test_env_lines_put_a_shell_under_the_session(fake_daemon):
     assert fake_daemon.sessions["s-1"]["state"] == "active"
 
 
+@pytest.mark.parametrize(
+    ("config", "option"), [("prot = 1", ""), ("", "--bugdet 2"), ("", "--budget x")]
+)
+def test_env_that_fails_fails_the_eval_and_nothing_runs_ungoverned(fake_daemon, config, option):
+    (fake_daemon.home / "config.toml").write_text(config)
+    script = f'eval "$({sys.executable} -m agentwatch_cli env {option})" || exit; echo ungoverned'
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env=fake_daemon.environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr != ""
+    assert fake_daemon.sessions == {}
+
+
+def test_env_explains_itself_without_a_failure(fake_daemon):
+    done = fake_daemon.agentwatch("env", "--help")
+    assert (done.returncode, "false\n" in done.stdout.splitlines(keepends=True)) == (0, False)
+
+
 def test_env_on_a_terminal_shows_how_it_is_used_and_no_token(fake_daemon):
     ours, theirs = pty.openpty()
     done = subprocess.run(

@@ -5,19 +5,50 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from agentwatch_cli.output import note
 
-USAGE = 'these lines hold a token, and are for the shell: eval "$(agentwatch env --budget 2)"'
+USAGE = (
+    'these lines hold a token, and are for the shell: eval "$(agentwatch env --budget 2)" || exit'
+)
+
+
+@contextmanager
+def _failure_as_lines() -> Iterator[None]:
+    """`eval` of nothing succeeds, and what comes next would run ungoverned: where there are no
+    variables, the line is `false`."""
+    try:
+        yield
+    except BaseException as error:
+        # --help ends with 0
+        if getattr(error, "exit_code", 1) != 0 and not sys.stdout.isatty():
+            sys.stdout.write("false\n")
+        raise
+
+
+class EnvCommand(TyperCommand):
+    """Wrong usage and failures are told to the shell as well."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """As the parent's."""
+        with _failure_as_lines():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As the parent's."""
+        with _failure_as_lines():
+            return super().invoke(ctx)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("env")(env)
+    app.command("env", cls=EnvCommand)(env)
 
 
 def env(
@@ -30,7 +61,10 @@ def env(
     project: Annotated[str | None, typer.Option(help="Charge this project as well.")] = None,
     team: Annotated[str | None, typer.Option(help="Charge this team as well.")] = None,
 ) -> None:
-    """Print a session's variables: eval "$(agentwatch env --budget 2)"."""
+    """Print a session's variables: eval "$(agentwatch env --budget 2)" || exit.
+
+    Where it fails, the line is `false`, so that eval fails as well.
+    """
     if sys.stdout.isatty():
         note(USAGE)
         raise typer.Exit(2)
