@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from agentwatch.errors import AgentWatchError, UsageError
-from agentwatch_cli.client import Control, checked_session_id, session_path
+from agentwatch_cli.client import Control, ControlError, session_path
 from agentwatch_cli.output import note, usd
 from agentwatch_cli.run_environment import Access
 
@@ -17,6 +18,17 @@ _POLL_S = 0.05
 
 #: states in which a session refuses every call: the report tells them rather than "closed"
 _ENDED = ("killed", "exhausted")
+
+
+class SessionOver(AgentWatchError):
+    """The session that was asked for is killed or closed, as `state` says: it stays so."""
+
+    def __init__(self, session: Mapping[str, Any], remedy: str) -> None:
+        self.state = str(session["state"])
+        super().__init__(
+            f"session {session['session_id']} is {self.state}, and stays so: nothing was started. "
+            f"{remedy}"
+        )
 
 
 class Asked(NamedTuple):
@@ -47,9 +59,10 @@ class Opened(NamedTuple):
 
 
 def open_session(control: Control, asked: Asked, *, wrapper: bool, home: str | None) -> Opened:
-    """Open the session that was asked for. Raises what Control.request raises."""
+    """Open the session that was asked for. Raises what Control.request raises, and SessionOver
+    before anything of it is changed."""
     if asked.session_id is not None:
-        checked_session_id(asked.session_id)
+        _refuse_ended(control, asked.session_id)
     body = {name: value for name, value in asked._asdict().items() if value is not None}
     session = control.request("POST", "/v1/sessions", {**body, "wrapper": wrapper})
     token = session.pop("token", None)
@@ -70,6 +83,22 @@ def open_session(control: Control, asked: Asked, *, wrapper: bool, home: str | N
     return Opened(access, session, made, providers=status.get("providers"))
 
 
+def _refuse_ended(control: Control, session_id: str) -> None:
+    """Opening it again would lower its ceiling, though no call of it goes through any more."""
+    try:
+        session = control.request("GET", session_path(session_id))
+    except ControlError as error:
+        if error.status != http.client.NOT_FOUND:
+            raise
+    else:
+        _check_open(session, "Leave out --session, or name a new one")
+
+
+def _check_open(session: Mapping[str, Any], remedy: str) -> None:
+    if session.get("state") in ("killed", "closed"):
+        raise SessionOver(session, remedy)
+
+
 def _tell_ceiling(asked: Asked, session: Mapping[str, Any]) -> None:
     ceiling, name = session.get("budget_usd"), session["session_id"]
     if ceiling is None:
@@ -82,14 +111,12 @@ def _tell_ceiling(asked: Asked, session: Mapping[str, Any]) -> None:
 
 
 def _tell_state(session: Mapping[str, Any]) -> None:
-    name = session["session_id"]
-    remedy = {
-        "killed": "for another one, leave out --session",
-        "closed": "for another one, leave out --session",
-        "paused": f"go on with `agentwatch sessions resume {name}`",
-    }.get(session.get("state", ""))
-    if remedy is not None:
-        note(f"session {name} is {session['state']}, and every call is refused: {remedy}")
+    if session.get("state") == "paused":
+        name = session["session_id"]
+        note(
+            f"session {name} is paused, and every call is refused: go on with "
+            f"`agentwatch sessions resume {name}`"
+        )
 
 
 def _without_ceiling(session: Mapping[str, Any]) -> str:
@@ -112,12 +139,13 @@ def join_outer(
 ) -> Opened:
     """Join the session that we run in: its ceiling can be lowered from inside, nothing else.
 
-    Raises UsageError where another session is asked for.
+    Raises UsageError where another session is asked for, SessionOver where ours has ended.
     """
     session_id, token = outer
     if asked.session_id not in (None, session_id):
         raise UsageError(f"this runs inside session {session_id}, and can't open another one")
     session = control.request("GET", session_path(session_id))
+    _check_open(session, "It is the session of this shell: use another one")
     ceiling = session.get("budget_usd")
     if asked.budget_usd is not None:
         if ceiling is None or asked.budget_usd < ceiling:

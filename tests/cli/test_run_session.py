@@ -12,16 +12,31 @@ def test_a_budget_above_the_session_is_not_told_as_no_limit(fake_daemon):
     assert "none is refused" not in told
 
 
-def test_a_killed_session_starts_no_command_and_is_not_called_open(fake_daemon, tmp_path):
-    fake_daemon.open({"session_id": "over"})
-    fake_daemon.sessions["over"]["state"] = "killed"
+@pytest.mark.parametrize(("state", "code"), [("killed", 124), ("closed", 125)])
+def test_a_session_that_is_over_starts_no_command_and_keeps_its_ceiling(
+    fake_daemon, tmp_path, state, code
+):
+    fake_daemon.open({"session_id": "over", "budget_usd": 9.0})
+    fake_daemon.sessions["over"]["state"] = state
     trace = tmp_path / "trace"
-    done = fake_daemon.agentwatch("run", "--session", "over", "--", "touch", str(trace))
-    assert (done.returncode, trace.exists()) == (124, False)
-    assert done.stderr.count("session over is killed") == 1
+    run = ["run", "--session", "over", "--budget", "5", "--", "touch", str(trace)]
+    done = fake_daemon.agentwatch(*run)
+    assert (done.returncode, trace.exists()) == (code, False)
+    assert f"session over is {state}, and stays so: nothing was started" in done.stderr
+    assert "Leave out --session" in done.stderr
     done = fake_daemon.agentwatch("env", "--session", "over")
     assert (done.returncode, done.stdout) == (1, "false\n")
-    assert "session over is killed" in done.stderr and "is open" not in done.stderr
+    assert "is open" not in done.stderr
+    assert fake_daemon.asked("POST", "/v1/sessions") == []
+
+
+def test_a_shell_whose_session_is_over_starts_no_command(fake_daemon):
+    fake_daemon.open({"session_id": "outer"})
+    fake_daemon.sessions["outer"]["state"] = "closed"
+    inside = {"AGENTWATCH_SESSION_ID": "outer", "AGENTWATCH_SESSION_TOKEN": "aws_t"}
+    done = fake_daemon.agentwatch("run", "--", "echo", "started", env=inside)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "use another one" in done.stderr
 
 
 def test_a_run_inside_a_run_tells_that_it_lowers_the_ceiling_of_both(fake_daemon):

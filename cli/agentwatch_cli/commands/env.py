@@ -86,8 +86,6 @@ def _lines(budget: str | None, session: str | None, project: str | None, team: s
     asked = Asked(session_id=session, budget_usd=usd, project=project, team=team)
     home = os.environ.get("AGENTWATCH_HOME")
     opened = open_session(Control(settings), asked, wrapper=False, home=home)
-    if opened.before.get("state") in ("killed", "closed"):
-        raise typer.Exit(1)
     tell_missing_keys(opened)
     gemini = environment.write_gemini_settings(settings.paths.state_dir, os.environ)
     wanted = environment.child_environment(os.environ, opened.access, gemini).variables

@@ -145,7 +145,10 @@ def run(
 
 def _code_of(error: AgentWatchError) -> int:
     from agentwatch_cli.run_process import CommandError
+    from agentwatch_cli.run_session import SessionOver
 
+    if isinstance(error, SessionOver) and error.state == "killed":
+        return STOPPED_BY_US
     return error.exit_code if isinstance(error, CommandError) else OWN_FAILURE
 
 
@@ -161,8 +164,6 @@ def _run(command: Sequence[str], asked: Any, options: Options) -> int:
     _check_command(command[0])
     settings = load_settings()
     opened, control = _open(settings, asked)
-    if opened.before.get("state") == "killed":
-        return STOPPED_BY_US
     try:
         argv, variables = _prepared(command, opened, settings)
         wrapped = WrappedCommand(argv, variables, grace_s=settings.run.kill_grace_s)
