@@ -314,14 +314,35 @@ def test_signals_that_are_sent_to_run_reach_the_command(fake_daemon, signum):
     assert run.returncode == 42, err
 
 
-def test_a_daemon_that_is_gone_at_the_end_costs_the_report_not_the_exit_code(fake_daemon):
-    run = fake_daemon.popen("run", "--", "sh", "-c", "read x; exit 5", stdin=subprocess.PIPE)
+def _ends_without_daemon(fake_daemon: Any, *flags: str, code: int) -> tuple[int, str]:
+    run = fake_daemon.popen(
+        "run", *flags, "--", "sh", "-c", f"read x; exit {code}", stdin=subprocess.PIPE
+    )
     _wait_for(lambda: fake_daemon.followers)
     fake_daemon.stop()
     fake_daemon.socket.unlink()
     _out, err = run.communicate("go\n", timeout=10)
-    assert run.returncode == 5
+    return run.returncode, err
+
+
+def test_a_daemon_that_is_gone_at_the_end_costs_the_report_not_the_exit_code(fake_daemon):
+    code, err = _ends_without_daemon(fake_daemon, code=5)
+    assert code == 5
     assert "sessions show s-1" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "own", "code"),
+    [(["--ci"], 0, 125), (["--report", "r.json"], 0, 125), (["--ci"], 3, 3), ([], 0, 0)],
+)
+def test_ci_is_not_green_where_nobody_knows_how_the_run_ended(
+    fake_daemon, tmp_path, monkeypatch, flags, own, code
+):
+    monkeypatch.chdir(tmp_path)
+    found, err = _ends_without_daemon(fake_daemon, *flags, code=own)
+    assert found == code, err
+    assert ("whether its budget held can't be told" in err) == (code == 125)
+    assert ("r.json was not written" in err) == ("--report" in flags)
 
 
 def test_a_run_inside_a_run_joins_it_and_can_only_lower_its_ceiling(fake_daemon):

@@ -265,10 +265,19 @@ def _follow(wrapped: Any, control: Any, opened: Any, options: Options) -> int:
         session = finish_session(control, opened)
     except AgentWatchError as error:
         note(f"{error}; {NO_DAEMON_WORDS.format(opened.access.session_id)}")
-        return STOPPED_BY_US if ending.verdict else int(ending.exit_code)
+        return _code_unreported(_exit_code(ending, {}, watch.exceeded, options), options)
     code = _exit_code(ending, session, watch.exceeded, options)
     _tell_report(session, opened.before, code, options)
     return code
+
+
+def _code_unreported(code: int, options: Options) -> int:
+    """A run whose end is not known is no success to who asked for its figures."""
+    if code != 0 or not (options.ci or options.report):
+        return code
+    lost = "" if options.report is None else f", and {harmless(options.report)} was not written"
+    note(f"the command ended well, but whether its budget held can't be told{lost}: 125")
+    return OWN_FAILURE
 
 
 def _tell_ending(ending: Any) -> None:
