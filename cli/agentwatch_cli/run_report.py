@@ -100,6 +100,28 @@ def stopped_for(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def to_go_on(report: Mapping[str, Any], *, exceeded: bool, closed: bool) -> str | None:
+    """What works after a run that was refused money (`exceeded`) or was paused, where the refusals'
+    own advice does not: `closed`, its session ended with it. None where it was neither."""
+    name, paused = report["session_id"], report["state"] == "paused"
+    if not paused and not (exceeded and report["refusals"]):
+        return None
+    if not paused and report.get("budget_usd") is None:
+        return "to go on: raise the budget that refused it (`agentwatch budgets ls` shows which)"
+    verb = "resume" if paused else "budget"
+    if closed:
+        higher = "" if paused else " with a higher --budget"
+        return (
+            f"its session is closed. To go on: run it again{higher}; under `--session NAME` it "
+            f"stays open, and `agentwatch sessions {verb}` works"
+        )
+    ceiling = "" if paused else " USD"
+    return (
+        f"to go on: `agentwatch sessions {verb} {name}{ceiling}`, then run it again with "
+        f"--session {name}"
+    )
+
+
 def _spent(report: Mapping[str, Any]) -> str:
     cost, settled = report["total_cost_usd"], report.get("settled_usd") or 0
     ceiling = usd(report.get("budget_usd"), "")

@@ -17,7 +17,7 @@ SETTLES_WITHIN_S = 3.0
 _POLL_S = 0.05
 
 #: states in which a session refuses every call: the report tells them rather than "closed"
-_ENDED = ("killed", "exhausted")
+_ENDED = ("killed", "exhausted", "paused")
 
 
 class SessionOver(AgentWatchError):

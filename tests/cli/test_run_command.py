@@ -273,6 +273,14 @@ def test_a_budget_refusal_ends_the_command_only_where_asked(fake_daemon):
         assert run.returncode == code, err
 
 
+@pytest.mark.parametrize("state", ["exhausted", "paused"])
+def test_the_last_line_says_what_works_as_run_has_closed_the_session(fake_daemon, state):
+    fake_daemon.used = {**USED, "state": state}
+    done = fake_daemon.agentwatch("run", "--budget", "1", "--", "true")
+    assert "its session is closed. To go on: run it again" in done.stderr.splitlines()[-1]
+    assert len(fake_daemon.asked("POST", "/v1/sessions/s-1/close")) == 1
+
+
 def test_another_refusal_does_not_end_the_command(fake_daemon):
     run = fake_daemon.popen("run", "--on-exceeded", "kill", "--", "sleep", "0.5")
     fake_daemon.push(kind="refusal", reason="path_not_governed")

@@ -16,6 +16,7 @@ from agentwatch_cli.run_report import (
     closing_line,
     nothing_governed,
     stopped_for,
+    to_go_on,
 )
 
 EVIL = 'gpt\x1b]0;x\x07\u202e|<script>alert(1)</script>"&[a](http://x)\n::error::'
@@ -50,6 +51,22 @@ BEFORE = _session(
     refusals=2,
     by_model={"b": {"calls": 4, "input_tokens": 400, "output_tokens": 40, "cost_usd": 0.2}},
 )
+
+
+def test_what_is_advised_after_a_refusal_works_for_a_session_that_was_closed():
+    report = build_report(_session())
+    assert "with a higher --budget" in to_go_on(report, exceeded=True, closed=True)
+    assert "sessions budget s-1 USD" in to_go_on(report, exceeded=True, closed=False)
+    assert to_go_on(report, exceeded=False, closed=True) is None
+    of_a_project = build_report(_session(budget_usd=None))
+    assert "agentwatch budgets ls" in to_go_on(of_a_project, exceeded=True, closed=True)
+
+
+def test_what_is_advised_after_a_pause_is_no_higher_budget():
+    report = build_report(_session(state="paused", refusals=0))
+    closed = to_go_on(report, exceeded=False, closed=True)
+    assert "run it again; under `--session NAME`" in closed and "--budget" not in closed
+    assert "sessions resume s-1`" in to_go_on(report, exceeded=False, closed=False)
 
 
 def test_a_joined_session_is_charged_with_what_this_run_added_only():

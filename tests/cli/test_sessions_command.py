@@ -232,11 +232,13 @@ def test_times_are_told_in_their_largest_unit():
     assert (ago(None, 5), ago(10, 5)) == ("-", "0 s ago")
 
 
-def test_a_new_ceiling_is_taken_for_the_return_of_a_killed_session(two):
-    two.sessions["first"]["state"] = "killed"
+@pytest.mark.parametrize("state", ["killed", "closed"])
+def test_a_new_ceiling_is_not_taken_for_the_return_of_a_session(two, state):
+    two.sessions["first"]["state"] = state
     done = two.agentwatch("sessions", "budget", "first", "5")
-    assert done.returncode == 0
-    assert "first stays killed" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"first stays {state}" in done.stderr
+    assert two.asked("PUT", "/v1/sessions/first/budget") == []
 
 
 def test_a_budget_is_refused_a_name_that_a_run_takes(two):

@@ -248,6 +248,7 @@ def _abandon(control: Any, opened: Any) -> None:
 
 
 def _follow(wrapped: Any, control: Any, opened: Any, options: Options) -> int:
+    from agentwatch_cli.run_report import build_report, to_go_on
     from agentwatch_cli.run_session import finish_session
     from agentwatch_cli.run_watch import Watch
 
@@ -266,8 +267,13 @@ def _follow(wrapped: Any, control: Any, opened: Any, options: Options) -> int:
     except AgentWatchError as error:
         note(f"{error}; {NO_DAEMON_WORDS.format(opened.access.session_id)}")
         return _code_unreported(_exit_code(ending, {}, watch.exceeded, options), options)
-    code = _exit_code(ending, session, watch.exceeded, options)
-    _tell_report(session, opened.before, code, options)
+    exceeded = watch.exceeded or session.get("state") == "exhausted"
+    code = _exit_code(ending, session, exceeded, options)
+    report = build_report(session, opened.before, code if code >= 0 else 128 - code)
+    _tell_report(report, options)
+    hint = to_go_on(report, exceeded=exceeded, closed=opened.made)
+    if hint is not None and not opened.nested:
+        note(hint)
     return code
 
 
@@ -292,26 +298,16 @@ def _tell_ending(ending: Any) -> None:
 
 
 def _exit_code(ending: Any, session: Mapping[str, Any], exceeded: bool, options: Options) -> int:
-    exceeded = exceeded or session.get("state") == "exhausted"
     asked_to_tell = options.ci or options.on_exceeded == "kill"
     if ending.verdict or session.get("state") == "killed" or (exceeded and asked_to_tell):
         return STOPPED_BY_US
     return int(ending.exit_code)
 
 
-def _tell_report(
-    session: Mapping[str, Any], before: Mapping[str, Any], code: int, options: Options
-) -> None:
+def _tell_report(report: Mapping[str, Any], options: Options) -> None:
     """The closing line, the warning where nothing was governed, and the reports asked for."""
-    from agentwatch_cli.run_report import (
-        build_report,
-        ci_line,
-        closing_line,
-        nothing_governed,
-        stopped_for,
-    )
+    from agentwatch_cli.run_report import ci_line, closing_line, nothing_governed, stopped_for
 
-    report = build_report(session, before, code if code >= 0 else 128 - code)
     line, warning = closing_line(report), nothing_governed(report)
     for why in stopped_for(report):
         note(ci_line(why) if options.ci else why)

@@ -101,14 +101,18 @@ def budget(
 
     body = {"budget_usd": to_usd(parse_usd(ceiling, "USD"))}
     control = _control()
+    state = control.request("GET", session_path(session_id)).get("state")
+    if state in ("killed", "closed"):
+        raise AgentWatchError(
+            f"{session_id} stays {state}, and its ceiling as it is: for more calls open another "
+            "session, like `agentwatch run --budget USD -- CMD`"
+        )
     answer = control.request("PUT", session_path(session_id, "budget"), body)
     if as_json:
         emit_json(answer)
         return
     spent = f", {usd(answer['settled_usd'])} spent" if "settled_usd" in answer else ""
     say(f"{session_id}: ceiling {usd(body['budget_usd'])}{spent}")
-    if answer.get("state") in ("killed", "closed"):
-        note(f"{session_id} stays {answer['state']}: for more calls open another session")
 
 
 def pause(session_ids: Annotated[list[str], typer.Argument(metavar="ID...")]) -> None:
