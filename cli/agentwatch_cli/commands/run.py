@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -13,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand
 
-from agentwatch.errors import AgentWatchError
+from agentwatch.errors import AgentWatchError, UsageError
 from agentwatch_cli.output import emit_json, harmless, note
 
 STOPPED_BY_US = 124
@@ -55,6 +54,27 @@ class RunCommand(TyperCommand):
             if hasattr(error, "exit_code") and error.exit_code == 2:
                 error.exit_code = OWN_FAILURE
             raise
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As the parent's, which leaves the options behind CMD to it: of one of ours that may be
+        a slip. Raises UsageError where CMD would run without a ceiling."""
+        typed = list(args)
+        left = list(super().parse_args(ctx, args))
+        command = list(ctx.params.get("command") or ())
+        if typed[: len(typed) - len(command)][-1:] != ["--"] and not ctx.resilient_parsing:
+            self._tell_option_behind(command, ctx.params)
+        return left
+
+    def _tell_option_behind(self, command: Sequence[str], given: Mapping[str, Any]) -> None:
+        from agentwatch_cli.run_command_line import option_behind, words_for
+
+        own = {name for each in self.params for name in (*each.opts, *each.secondary_opts)}
+        option = option_behind(command, own)
+        if option is None:
+            return
+        if given["budget"] is None and given["session"] is None:
+            raise UsageError(words_for(option, command[0]))
+        note(words_for(option, command[0]))
 
 
 class Options(NamedTuple):
@@ -156,12 +176,13 @@ def _run(command: Sequence[str], asked: Any, options: Options) -> int:
     """The whole run: its exit code, or minus the signal that the command died of."""
     from agentwatch.settings import load_settings
     from agentwatch_cli.report_formats import form_of
+    from agentwatch_cli.run_command_line import check_command
     from agentwatch_cli.run_process import WrappedCommand
 
     if options.report is not None:
         form_of(options.report)
         _check_folder(Path(options.report))
-    _check_command(command[0])
+    check_command(command[0])
     settings = load_settings()
     opened, control = _open(settings, asked)
     try:
@@ -178,17 +199,6 @@ def _check_folder(report: Path) -> None:
     """Tell a report that can't be written before money is spent on it."""
     if not os.access(report.parent, os.W_OK | os.X_OK):
         raise AgentWatchError(f"--report {harmless(report)}: its folder can't be written to")
-
-
-def _check_command(name: str) -> None:
-    """Tell a command that can't be started before anything is opened for it."""
-    from agentwatch_cli.run_process import CANNOT_RUN, NOT_FOUND, CommandError
-
-    if shutil.which(name) is not None:
-        return
-    if os.sep in name and Path(name).exists():
-        raise CommandError(f"{name}: is no program that can be run", CANNOT_RUN)
-    raise CommandError(f"{name}: command not found", NOT_FOUND)
 
 
 def _open(settings: Any, asked: Any) -> tuple[Any, Any]:
