@@ -61,11 +61,15 @@ class TelemetryCalls:
         return told
 
     async def purge(self, asked: Asked) -> Answer:
-        """Remove for good what meets all that is said, or everything (`all`)."""
+        """Remove for good what meets all that is said, or everything (`all`).
+
+        Raises UnknownAccount for a session of which nothing is known, here or in the ledger.
+        """
         body = asked.body
         check_fields(body, ("session_id", "project", "before", "all"))
+        session = text(body, "session_id")
         what = {
-            "session": text(body, "session_id"),
+            "session": session,
             "project": text(body, "project"),
             "before": _moment(body.get("before")),
         }
@@ -73,6 +77,8 @@ class TelemetryCalls:
         if everything == any(value is not None for value in what.values()):
             raise UsageError('say what is to be removed: session_id, project, before, or "all"')
         removed = await self._telemetry.ask("purge", **what)
+        if session is not None and not removed["removed"]:
+            self._governor.store.ledger.session(session)
         return {"removed": removed["removed"]}
 
     async def metrics(self, asked: Asked) -> web.StreamResponse:

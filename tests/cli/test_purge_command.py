@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from agentwatch.errors import UsageError
 from agentwatch_cli import client
+from agentwatch_cli.commands import purge
 from agentwatch_cli.main import build
 
 
@@ -46,8 +48,29 @@ def test_what_is_given_is_asked_for(asked: list[dict[str, Any]]) -> None:
 def test_everything_must_be_said_and_nothing_beside_it(asked: list[dict[str, Any]]) -> None:
     for arguments in ((), ("--all", "--session", "s")):
         assert isinstance(run(*arguments).exception, UsageError)
-    assert run("--all", "--json").exit_code == 0
+    assert run("--all", "--yes", "--json").exit_code == 0
     assert asked == [{"all": True}]
+
+
+@pytest.mark.parametrize("described", [["--all"], ["--project", "p"], ["--before", "2026-11-23"]])
+def test_without_a_terminal_what_was_only_described_is_not_removed(
+    asked: list[dict[str, Any]], described: list[str]
+) -> None:
+    assert "--yes" in str(run(*described).exception)
+    assert asked == []
+    assert run(*described, "-y").exit_code == 0
+
+
+def test_on_a_terminal_it_asks_and_an_enter_is_a_no(
+    asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    for arguments in (["--session", "s-1"], ["--all"]):
+        command = ["purge", *arguments]
+        assert CliRunner().invoke(build(), command, input="\n").exit_code == 1
+        assert asked == []
+    assert CliRunner().invoke(build(), ["purge", "--session", "s-1"], input="y\n").exit_code == 0
+    assert asked == [{"session_id": "s-1"}]
 
 
 def test_what_is_no_date_or_id_is_told_before_anything_is_removed(

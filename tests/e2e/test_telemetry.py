@@ -151,11 +151,15 @@ def test_what_was_purged_is_in_no_file(start_daemon: START) -> None:
     assert telemetry_with(daemon.home, ids) == []
     # its money is another matter
     assert doomed.settled > 0
-    told = daemon.command("purge", "--before", "2024-01-01")
+    told = daemon.command("purge", "--before", "2024-01-01", "--yes")
     assert told.stdout == "0 records removed\n"
     told = daemon.command("purge", "--all", "--yes", "--json")
     assert json.loads(told.stdout)["removed"] == 1, told.stderr
     assert hidden_in(daemon.home, "spared-words") == []
+    # a slip in the id is no removal
+    told = daemon.command("purge", "--session", "domed")
+    assert (told.returncode, told.stdout) == (1, "") and "domed" in told.stderr
+    assert daemon.command("purge", "--session", "doomed").stdout == "0 records removed\n"
 
 
 def hidden_in(home: Path, text: str) -> list[str]:

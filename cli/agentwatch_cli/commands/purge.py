@@ -32,7 +32,8 @@ def purge(
 ) -> None:
     """Remove records of calls for good, and all that was kept of what was said.
 
-    Where several are given, what meets all of them goes. What sessions have spent stays: that is
+    Where several are given, what meets all of them goes; without a terminal, --yes is needed for
+    all but one session's. What sessions have spent stays: that is
     the ledger's.
     """
     from agentwatch_cli.client import Control, checked_session_id
@@ -48,8 +49,8 @@ def purge(
         raise UsageError("say what is to be removed: --session, --project, --before, or --all")
     if everything:
         what = {"all": True}
-        if not yes and sys.stdin.isatty():
-            typer.confirm("remove the records of all calls?", abort=True, err=True)
+    if not yes:
+        _confirm(named=session is not None)
     control = Control(settings_anyway())
     answer = control.request("POST", "/v1/purge", what, timeout_s=PATIENCE_S)
     if as_json:
@@ -57,6 +58,15 @@ def purge(
         return
     removed = answer["removed"]
     say(f"{removed:,} record{'' if removed == 1 else 's'} removed")
+
+
+def _confirm(*, named: bool) -> None:
+    """Without a terminal, a session that was named is taken, and what was only described is not."""
+    if sys.stdin.isatty():
+        question = "remove these records, and all that was kept of what was said, for good?"
+        typer.confirm(question, abort=True, err=True)
+    elif not named:
+        raise UsageError("this removes records of several sessions for good: add --yes to do so")
 
 
 def _moment(text: str) -> float:
