@@ -11,7 +11,7 @@ from agentwatch.core.accounts import Session
 from agentwatch.core.admission import Admitted, Refused, Waits
 from agentwatch.errors import BarredError
 from prove.cast import LINEAGE, QUOTES
-from prove.judge import Broken, check_order, check_refused, check_waits, check_within
+from prove.judge import Broken, check_hope, check_order, check_refused, check_waits, check_within
 from prove.stage import Call, Stage
 
 
@@ -138,13 +138,16 @@ class Asking(Stage):
 
     def check_lines(self) -> None:
         """All who were woken have looked: who is first everywhere waits for holds, and for nothing
-        else."""
+        else, and nobody waits without hope, wherever in line."""
         lines: set[str] = set()
         for call in self.waiting.values():
             assert call.waiter is not None
             is_first = call.waiter.account not in lines and lines.isdisjoint(call.charged)
-            if not self.is_excused(call) and is_first:
-                check_waits(self.ledger, call.charged, call.quote, self.policy)
+            if not self.is_excused(call):
+                if is_first:
+                    check_waits(self.ledger, call.charged, call.quote, self.policy)
+                else:
+                    check_hope(self.ledger, call.charged, call.quote, self.policy)
             lines.add(call.waiter.account)
 
     def is_excused(self, call: Call) -> bool:

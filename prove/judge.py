@@ -132,6 +132,14 @@ def check_waits(ledger: Ledger, accounts: tuple[str, ...], quote: Quote, policy:
         raise Broken(f"a call waits though {accounts} could pay for it")
 
 
+def check_hope(ledger: Ledger, accounts: tuple[str, ...], quote: Quote, policy: Policy) -> None:
+    """Raises Broken where a call waits behind others that would be refused if it were first."""
+    bounds = _bounds(ledger, accounts)
+    least = _least(quote, policy)
+    if bounds is None or any(top - settled < least for top, settled, _ in bounds):
+        raise Broken(f"a call waits behind others though {accounts} will never pay for it")
+
+
 def check_order(call: Call, waiting: Iterable[Call]) -> None:
     """Raises Broken where this call, which was let through, took money of an account in whose line
     somebody stands who came before. `waiting` is in the order in which they came."""

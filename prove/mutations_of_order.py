@@ -76,8 +76,16 @@ OF_ORDER = (
         "void_wakes_nobody",
         "a hold is given back, and those who wait for its money are not told",
         CORE + "lines.py",
-        "if isinstance(entry, (e.Settled, e.Voided)):",
-        "if isinstance(entry, e.Settled):",
+        "if isinstance(entry, e.Voided):",
+        "if False:",
+        SIMULATOR,
+    ),
+    one(
+        "hopeless_further_back",
+        "what a session spends leaves a call of it no hope, and it waits on behind others'",
+        CORE + "lines.py",
+        "if not spent.isdisjoint(waiter.charged) and waiter.hopeless():",
+        "if False:",
         SIMULATOR,
     ),
     one(

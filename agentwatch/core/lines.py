@@ -7,7 +7,8 @@ a big one; only a call whose time is up takes what is left, whoever is before it
 there is no hope, whatever the others' holds come to, is answered at once.
 
     call      arrive     tries, or gets in line behind those who came before (`stand`)
-    entry     hear       wakes the first in each line that it bears on: they look again
+    entry     hear       wakes the first in each line that it bears on, and whom it leaves no hope:
+                         they look again
     waiter    look       stays, moves to another line, or has its answer (then: `leave`)
 
 Whoever leaves a line as its first wakes the next.
@@ -125,10 +126,12 @@ class Lines:
         """An entry was applied: wake those for whom it may have changed the answer."""
         if not self._lines:
             return
-        if isinstance(entry, (e.Settled, e.Voided)):
+        if isinstance(entry, e.Voided):
             self._wake_first(balances.ended[entry.hold].accounts)
+        elif isinstance(entry, e.Settled):
+            self._wake_spent(balances.ended[entry.hold].accounts)
         elif isinstance(entry, e.Adjusted):
-            self._wake_first(entry.accounts)
+            self._wake_spent(entry.accounts)
         elif isinstance(entry, (e.StateSet, e.Opened)):
             self._wake_all(acc.session_account(entry.session))
         elif isinstance(entry, e.CeilingSet):
@@ -144,9 +147,23 @@ class Lines:
     def _wake_first(self, accounts: Iterable[str]) -> None:
         """Their money has changed. Also where calls wait for another account's: what was spent may
         leave them no hope."""
-        for account in accounts:
-            for line in self._reached.get(account, ()):
-                self._lines[line][0].wake()
+        for line in self._lines_of(accounts):
+            line[0].wake()
+
+    def _wake_spent(self, accounts: tuple[str, ...]) -> None:
+        """Some of their money is gone for good, which may leave those further back no hope either:
+        they are answered now, and not when it is their turn."""
+        spent = set(accounts)
+        for first, *others in self._lines_of(accounts):
+            first.wake()
+            for waiter in others:
+                if not spent.isdisjoint(waiter.charged) and waiter.hopeless():
+                    waiter.wake()
+
+    def _lines_of(self, accounts: Iterable[str]) -> list[list[Waiter[Any]]]:
+        """The lines in which calls stand that are charged to any of these accounts."""
+        reached = {line for account in accounts for line in self._reached.get(account, ())}
+        return [self._lines[line] for line in sorted(reached)]
 
     def _wake_all(self, account: str) -> None:
         """All that are charged to this account, wherever they wait: its state or its ceiling was

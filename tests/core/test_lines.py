@@ -140,6 +140,19 @@ def test_a_call_without_hope_waits_for_those_who_came_before() -> None:
     assert (first.served, second.served) == (None, False)
 
 
+@pytest.mark.parametrize("spent", ["mine", "yours"])
+def test_who_is_left_without_hope_behind_others_waits_for_its_turn(spent: str) -> None:
+    """Its session's money is gone, and another's call is before it in its project's line."""
+    bank = Bank(mine=5, yours=20, project=0)
+    first = bank.ask(10, "yours", "project")
+    behind, other = bank.ask(5, "mine", "project"), bank.ask(5, "mine", "project")
+    behind.is_hopeless = True
+    bank.give(-5, spent)
+    is_told = spent == "mine"
+    assert (first.served, behind.served, other.served) == (None, False if is_told else None, None)
+    assert other.tries == 0
+
+
 def test_who_waits_for_its_session_hears_nothing_of_its_team() -> None:
     """What others spend of the team may leave it no hope."""
     bank = Bank(session=0, team=10)
