@@ -24,6 +24,7 @@ from agentwatch.settings import Settings
 from agentwatch.store import recovery
 from agentwatch_cli.client import Control, ControlError
 from agentwatch_cli.launch import check_configuration
+from agentwatch_cli.views import local_time
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -217,13 +218,15 @@ def passes(patient: Patient) -> Iterator[Check]:
         return
     causes = patient.status.get("fail_open") or {}
     failed = patient.status.get("ledger_failed")
+    since = f" since {local_time(patient.status.get('started_at'))}"
+    told = "agentwatch report ID tells a session's own, those of before as well"
     if failed:
         yield Check("fail-open", FAIL, f"the ledger can't be written: {failed}", "free the disk")
     elif causes:
         shown = ", ".join(f"{cause} {count}" for cause, count in sorted(causes.items()))
-        yield Check("fail-open", WARN, f"calls that passed without cover: {shown}")
+        yield Check("fail-open", WARN, f"calls that passed without cover{since}: {shown}", told)
     else:
-        yield Check("fail-open", OK, "no call passed without cover")
+        yield Check("fail-open", OK, f"no call passed without cover{since}")
 
 
 def disk(patient: Patient) -> Iterator[Check]:

@@ -38,6 +38,13 @@ TOP_COLUMNS = [
 ]
 
 
+def local_time(seconds: object) -> str:
+    """A moment of this machine's clock, to the second; "-" where there is none."""
+    if not isinstance(seconds, (int, float)):
+        return "-"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
 ALERT_COLUMNS = [
     Column("alert"),
     Column("when", right=True),
@@ -108,7 +115,7 @@ def alert_row(alert: Mapping[str, Any], now: float) -> list[object]:
 
 def alert_line(alert: Mapping[str, Any]) -> str:
     """One alert as a line, with the time of this machine."""
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(alert["at"]))
+    at = local_time(alert["at"])
     done = "" if alert["action"] == "alert" else f" [{alert['action']}]"
     what = f"{alert['severity']} {alert['kind']}{done}"
     return f"{at} {alert['session_id']} {what}: {alert['message']} ({alert['id']})"

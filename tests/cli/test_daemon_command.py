@@ -116,7 +116,7 @@ def test_status_for_people(home: Path) -> None:
     type_in("up")
     said = type_in("status").stdout
     assert str(home / "agentwatch.sock") in said
-    assert "undurable 1" in said
+    assert "undurable 1 since " in said
 
 
 def test_a_port_that_can_not_be_had_twice_is_said(home: Path) -> None:

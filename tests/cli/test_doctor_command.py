@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -85,6 +86,8 @@ def test_a_running_daemon_is_well(daemon: Daemon) -> None:
     found = diagnosis(daemon)
     for name in ("configuration", "home", "files", "daemon", "version", "supervisor", "fail-open"):
         assert found[name]["verdict"] == "ok", found[name]
+    # they are counted anew at each start
+    assert re.search(r"without cover since \d{4}-", found["fail-open"]["found"])
     assert "sound" in found["ledger"]["found"]
     assert found["keys"]["verdict"] == "ok"
     assert set(found["keys"]["found"].split(", ")) == set(PROVIDERS)

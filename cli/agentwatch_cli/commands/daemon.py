@@ -154,24 +154,20 @@ def _tell_not_running(why: str, *, as_json: bool) -> None:
 
 def _show(about: dict[str, Any], settings: Settings) -> None:
     from agentwatch.daemonfile import read_running
+    from agentwatch_cli.views import local_time
 
+    since = local_time(about["started_at"])
     say(f"running     pid {about['pid']}, version {about['version']}")
     say(f"port        http://127.0.0.1:{about['port']}")
     moved = " (the home's own path is too long for a socket)" if settings.paths.socket_moved else ""
     say(f"socket      {about['socket']}{moved}")
     say(f"state       {about['state_url']}")
-    say(f"since       {_local_time(about['started_at'])}")
+    say(f"since       {since}")
     say(f"sessions    {about['sessions']}")
-    say(f"fail-open   {_causes(about['fail_open'])}")
+    say(f"fail-open   {_causes(about['fail_open'])} since {since}")
     running = read_running(settings.paths.daemon_file)
     if running is None or not running.supervisor.alive():
         note("its supervisor is gone: `agentwatch restart` gives it one")
-
-
-def _local_time(seconds: object) -> str:
-    if not isinstance(seconds, (int, float)):
-        return "-"
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _causes(passes: object) -> str:
