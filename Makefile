@@ -15,7 +15,7 @@
 #   make bench           what a call costs more through AgentWatch
 #   make detect          how soon runaways are noticed, and how often somebody at work is taken for one
 #   make overload        what others notice of slow, idle, large and too many requests
-#   make soak            172,800 calls with faults on: memory, descriptors, files, holds
+#   make soak            172,800 calls with faults on: answers, memory, descriptors, WAL, holds
 #   make risk            how fast and how well secrets and personal data are found, and what calls
 #                        notice of it
 #   make docs            write the generated pages
