@@ -52,8 +52,8 @@ def _find(provider: str, model: str, book: PriceBook) -> ModelPrice:
             "model_not_priced",
             f"{provider} model {model[:80]!r} has no known price{_meant(provider, model, book)}, "
             "so it can't be held to a ceiling: give it one in prices.toml (`agentwatch prices show "
-            "MODEL` tells where), "
-            "or set [prices] unknown_usd_per_mtok",
+            "MODEL` tells where and how), or set [prices] unknown_usd_per_mtok; either counts from "
+            "`agentwatch restart` on",
         )
     return price
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from agentwatch.errors import AgentWatchError, SettingsError, UsageError
+from agentwatch.errors import SettingsError, UsageError
 from agentwatch.upstreams import PROVIDERS
 from agentwatch_cli.commands import prices
 
@@ -88,10 +88,19 @@ def test_a_model_can_be_named_with_its_provider() -> None:
 
 
 def test_an_unknown_model_says_what_to_do_next() -> None:
-    with pytest.raises(AgentWatchError, match=r"prices\.toml") as caught:
-        run("show", "gpt-4oo")
-    assert "gpt-4o" in str(caught.value)
-    assert caught.value.exit_code == 1
+    told = CliRunner().invoke(app, ["prices", "show", "gpt-4oo"])
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert "did you mean gpt-4o" in told.stderr
+
+
+@pytest.mark.parametrize("name", ["gpt-99", "groq/own/model"])
+def test_the_sample_of_a_price_is_one_where_it_says_that_it_goes(home: Path, name: str) -> None:
+    told = CliRunner().invoke(app, ["prices", "show", name]).stderr
+    *_, where, table, rates, more = told.splitlines()
+    assert str(home / "prices.toml") in where and "agentwatch restart" in where
+    (home / "prices.toml").write_text("\n".join((table, rates, more)))
+    shown = run_json("show", name)
+    assert (shown["input_usd_per_mtok"], shown["output_usd_per_mtok"]) == (1.0, 4.0)
 
 
 def test_a_model_that_is_billed_otherwise_says_so() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentwatch.errors import AgentWatchError, UsageError
-from agentwatch_cli.output import Column, emit_json, emit_rows, say
+from agentwatch_cli.output import Column, emit_json, emit_rows, harmless, note, say
 
 if TYPE_CHECKING:
     from agentwatch.core.price_book import Band, ModelPrice, PriceBook, Rates
@@ -57,7 +58,13 @@ def show(
     json: AsJson = False,
 ) -> None:
     """Show one model's price in every service tier."""
-    price = _find(_book(), model, _known_provider(provider))
+    named = _known_provider(provider)
+    try:
+        price = _find(_book(), model, named)
+    except NotPriced as error:
+        note(str(error))
+        _show_sample(model, named)
+        raise typer.Exit(1) from None
     if json:
         emit_json(price_json(price))
         return
@@ -237,7 +244,7 @@ def _find(book: PriceBook, model: str, provider: str | None) -> ModelPrice:
         names = ", ".join(price.provider for price in real)
         raise UsageError(f"{model} has a price at {names}: say which with --provider")
     if not real:
-        raise AgentWatchError(_not_priced(book, model, provider))
+        raise NotPriced(_not_priced(book, model, provider))
     return real[0]
 
 
@@ -249,6 +256,27 @@ def _candidates(book: PriceBook, model: str, provider: str | None) -> list[Model
         price = book.find(first, rest)
         return [price] if price is not None else found
     return found
+
+
+class NotPriced(AgentWatchError):
+    """No price is known of this model."""
+
+
+def _show_sample(model: str, provider: str | None) -> None:
+    """Where a price of one's own goes, and how it is written: to be copied."""
+    from json import dumps
+
+    from agentwatch.settings import load_settings
+
+    first, _, rest = model.partition("/")
+    if rest and first in _names():
+        provider, model = first, rest
+    file = load_settings().paths.prices_file
+    note(f"a price in {file} is written so, and counts from `agentwatch restart` on:")
+    # a key of TOML is quoted as JSON's text is
+    table = f"[{provider or 'openai'}.{dumps(model)}]"
+    for line in (table, "input = 1.0    # USD per million tokens", "output = 4.0"):
+        sys.stderr.write(harmless(line) + "\n")
 
 
 def _not_priced(book: PriceBook, model: str, provider: str | None) -> str:
