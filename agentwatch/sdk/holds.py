@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
-from agentwatch.sdk.denial import EXCEEDED, KILLED, Denial
+from agentwatch.sdk.denial import Denial
 from agentwatch.sdk.loops import elsewhere
 from agentwatch.sdk.spool import Spool
 
@@ -49,11 +49,13 @@ class Hold:
         verdict = self._session.admit(can_go_alone=True)
         if isinstance(verdict, Denial):
             raise _error(verdict)
-        if not hasattr(verdict, "way"):
+        known = getattr(verdict, "known", None)
+        if known is None:
             self._spool = Spool.of(self._session.terms)
             return self
         wanted = {key: value for key, value in self._wanted._asdict().items() if value is not None}
         told = self._asked("", {"session_id": self._session.id, **wanted})
+        self._session.heard(None, known)
         self.id, self.held_usd = str(told["hold_id"]), float(told["held_usd"])
         self.iteration = int(told["iteration"])
         return self
@@ -96,9 +98,13 @@ class Hold:
     def _asked(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         session = self._session
         said = session.door.ask("POST", "/v1/holds" + path, body, session.credential)
-        if said.status >= 300:
-            raise _refused(said.status, said.body, session.id)
-        return said.body
+        if said.status < 300:
+            return said.body
+        denial = _denial(said.status, said.body, session.id)
+        if said.status >= 500:
+            raise DaemonUnavailable(denial.message)
+        session.heard(denial)
+        raise _error(denial)
 
     def __exit__(
         self,
@@ -192,15 +198,12 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _refused(status: int, body: dict[str, Any], session_id: str) -> AgentWatchError:
+def _denial(status: int, body: dict[str, Any], session_id: str) -> Denial:
     error = body.get("error")
     told = error if isinstance(error, dict) else {}
     message = str(told.get("message") or f"the daemon answered {status}")
-    reason = str(told.get("code") or "")
-    if reason in (EXCEEDED, KILLED):
-        spent, limit = (float(told.get(name) or 0.0) for name in ("spent_usd", "limit_usd"))
-        return _error(Denial(reason, message, session_id, spent, limit))
-    return DaemonUnavailable(message) if status >= 500 else AgentWatchError(message)
+    spent, limit = (float(told.get(name) or 0.0) for name in ("spent_usd", "limit_usd"))
+    return Denial(str(told.get("code") or ""), message, session_id, spent, limit)
 
 
 def _error(denial: Denial) -> AgentWatchError:

@@ -13,7 +13,7 @@ import inspect
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -38,6 +38,8 @@ class Through(NamedTuple):
 
     way: Way
     door: Door
+    #: the refusals that were known when it began: one that came later outlives its success
+    known: tuple[Denial | None, ...] = ()
 
 
 class Straight(NamedTuple):
@@ -68,7 +70,9 @@ class Session:
         self.id: str = joined or terms.session_id or new_session_id()
         self._token: str | None = self._joined[1] if self._joined and joined else None
         self._lock = threading.Lock()
+        #: the last refusal that lasts, and the last that a call which began after it got past
         self._denied: Denial | None = None
+        self._lifted: Denial | None = None
         self._warned = False
         self._entered: list[contextvars.Token[Session | None]] = []
 
@@ -81,10 +85,11 @@ class Session:
 
     def admit(self, *, can_go_alone: bool) -> Through | Straight | Denial:
         """Which way the next call goes. `can_go_alone`: the caller has a key of its own."""
+        known = tuple(each._denied for each in self._line())
         silence = self.door.silence(self.terms.timeout_s)
         if silence is None:
             try:
-                return Through(self._way(), self.door)
+                return Through(self._way(), self.door, known)
             except DaemonUnavailable as error:
                 silence = str(error)
             except AgentWatchError as error:
@@ -92,8 +97,8 @@ class Session:
         return self._without_daemon(silence, can_go_alone)
 
     def _without_daemon(self, silence: str, can_go_alone: bool) -> Straight | Denial:
-        if self._denied is not None:
-            return self._denied
+        if self._refusal is not None:
+            return self._refusal
         if not self.terms.fail_open:
             return self._unavailable(f"{silence}, and it fails closed")
         if not can_go_alone:
@@ -115,14 +120,32 @@ class Session:
         )
         return Denial(UNAVAILABLE, message, self.id, status=400)
 
-    def heard(self, denial: Denial | None) -> None:
-        """The daemon has answered a call: with this refusal, or with none."""
+    def heard(self, denial: Denial | None, known: tuple[Denial | None, ...] = ()) -> None:
+        """The daemon has answered a call: with this refusal; or with none, to one that began when
+        these refusals were `known`, which are over then, here and above."""
         self.door.heard()
         self._warned = False
-        if denial is None or denial.reason in LASTING:
+        if denial is None:
+            for each, refusal in zip(self._line(), known, strict=False):
+                each._lifts(refusal)
+        elif denial.reason in LASTING:
             self._denied = denial
-        if self._denied is not None:
             leaving.stays(self.id)
+
+    def _lifts(self, refusal: Denial | None) -> None:
+        if refusal is self._denied:
+            self._lifted = refusal
+
+    @property
+    def _refusal(self) -> Denial | None:
+        return None if self._denied is self._lifted else self._denied
+
+    def _line(self) -> Iterator[Session]:
+        """This session, and those that it is a part of."""
+        each: Session | None = self
+        while each is not None:
+            yield each
+            each = each._outer
 
     def ended_by(self, reason: str, message: str) -> Denial:
         """The denial that ended a stream half way, with the session's amounts where they can be

@@ -143,16 +143,16 @@ class GovernedTransport(_Transport):
         if isinstance(verdict, Straight):
             return self._alone(request, path)
         sent = _for_daemon(self.lib, request, path, self.gate, verdict)
-        return self._received(self._pool(verdict.door).handle_request(sent))
+        return self._received(self._pool(verdict.door).handle_request(sent), verdict)
 
-    def _received(self, response: Any) -> Any:
+    def _received(self, response: Any, through: Through) -> Any:
         session = self.gate.session
         if "x-agentwatch-denied" in response.headers:
             denial = denial_of(response.status_code, response.headers, response.read())
             assert denial is not None
             session.heard(denial)
             return self.gate.answer(self.lib, denial) if self.gate.raises else response
-        session.heard(None)
+        session.heard(None, through.known)
         if _is_stream(response):
             response.stream = _stream_class(self.lib, Ending)(response.stream, session)
         return response
@@ -221,7 +221,8 @@ class AsyncGovernedTransport(_Transport):
         if isinstance(verdict, Straight):
             return await self._alone(request, path)
         sent = _for_daemon(self.lib, request, path, self.gate, verdict)
-        return await self._received(await self._pool(verdict.door).handle_async_request(sent))
+        answer = await self._pool(verdict.door).handle_async_request(sent)
+        return await self._received(answer, verdict)
 
     async def _admitted(self, request: Any) -> Through | Straight | Denial:
         session, alone = self.gate.session, own_key(request)
@@ -229,14 +230,14 @@ class AsyncGovernedTransport(_Transport):
             return session.admit(can_go_alone=alone)
         return await elsewhere(lambda: session.admit(can_go_alone=alone))
 
-    async def _received(self, response: Any) -> Any:
+    async def _received(self, response: Any, through: Through) -> Any:
         session = self.gate.session
         if "x-agentwatch-denied" in response.headers:
             denial = denial_of(response.status_code, response.headers, await response.aread())
             assert denial is not None
             session.heard(denial)
             return self.gate.answer(self.lib, denial) if self.gate.raises else response
-        session.heard(None)
+        session.heard(None, through.known)
         if _is_stream(response):
             response.stream = _stream_class(self.lib, AsyncEnding)(response.stream, session)
         return response
