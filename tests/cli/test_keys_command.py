@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from harness import Daemon
 from typer.testing import CliRunner, Result
 
 from agentwatch.errors import UsageError
 from agentwatch.keyfile import KeyFile
+from agentwatch.standin.process import StandinProcess
 from agentwatch_cli.commands import keys
 
 CANARY = "sk-canary-0123456789"
@@ -90,6 +92,17 @@ def test_the_listing_has_the_contract_s_shape(file: KeyFile) -> None:
         {"name": "openai", "kind": "provider", "created_at": 5.0},
         {"name": "ci", "kind": "agentwatch", "created_at": 6.0},
     ]
+
+
+def test_keys_that_only_the_daemon_has_are_listed_without_a_value(
+    daemon: Daemon, standin: StandinProcess
+) -> None:
+    shown = daemon.command("keys", "ls")
+    assert "no keys yet" not in shown.stderr
+    assert "openai     provider  from the daemon's environment" in shown.stdout
+    assert standin.key not in shown.stdout
+    rows = json.loads(daemon.command("keys", "ls", "--json").stdout)["keys"]
+    assert {"name": "openai", "kind": "provider", "created_at": None} in rows
 
 
 def test_without_keys_the_next_step_is_told(file: KeyFile) -> None:

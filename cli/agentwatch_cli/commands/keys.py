@@ -100,22 +100,40 @@ def issue(name: Name) -> None:
 def ls(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """List the names of the keys in the key file; never their values."""
+    """List the names of the keys in the key file, and of those that the daemon has from elsewhere;
+    never their values."""
     ring = _file().read()
-    rows = [("provider", name, key.set_at) for name, key in sorted(ring.providers.items())]
+    rows: list[tuple[str, str, float | None]] = [
+        ("provider", name, key.set_at) for name, key in sorted(ring.providers.items())
+    ]
     rows += [("agentwatch", name, key.created_at) for name, key in sorted(ring.agentwatch.items())]
+    rows += [("provider", name, None) for name in _known_to_daemon() if name not in ring.providers]
     if as_json:
         named = [{"name": name, "kind": kind, "created_at": at} for kind, name, at in rows]
         emit_json({"keys": named})
         return
     emit_rows(
         (Column("name"), Column("kind"), Column("since")),
-        [(name, kind, _day(at)) for kind, name, at in rows],
+        [(name, kind, _since(at)) for kind, name, at in rows],
         empty="no keys yet: `agentwatch keys set openai`",
     )
 
 
-def _day(seconds: float) -> str:
+def _known_to_daemon() -> list[str]:
+    """The providers that a running daemon has a key for, wherever it is from."""
+    from agentwatch_cli import launch
+
+    settings = _settings()
+    keyless = {name for name in settings.own_providers if not settings.provider(name).needs_key}
+    try:
+        return sorted(set(launch.status(settings).get("providers", ())) - keyless)
+    except AgentWatchError:
+        return []
+
+
+def _since(seconds: float | None) -> str:
+    if seconds is None:
+        return "from the daemon's environment or credentials"
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
