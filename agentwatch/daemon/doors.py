@@ -23,6 +23,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from agentwatch.daemon import frames
 from agentwatch.daemon.encodings import KNOWN, GrowsTooLong, Undecodable, decode_whole
+from agentwatch.daemon.large_bodies import LARGE_BYTES, Place
 from agentwatch.errors import Refusal
 from agentwatch.mark import is_marked
 from agentwatch.sections import DoorsSettings
@@ -263,9 +264,11 @@ def check_origin(request: web.BaseRequest, port: int | None) -> None:
         raise Refusal("bad_request", f"AgentWatch: the Host must be 127.0.0.1:{port}", status=403)
 
 
-async def read_body(request: web.BaseRequest, settings: DoorsSettings) -> bytes:
-    """The body, decoded, within its limits of size and time. A client that waits to be asked for
-    it is asked.
+async def read_body(
+    request: web.BaseRequest, settings: DoorsSettings, place: Place | None = None
+) -> bytes:
+    """The body, decoded, within its limits of size and time; a large one when it has its `place`.
+    A client that waits to be asked for it is asked.
 
     Raises Refusal(bad_request) with 400, 408, 413, 415 or 417.
     """
@@ -281,7 +284,7 @@ async def read_body(request: web.BaseRequest, settings: DoorsSettings) -> bytes:
     if (request.content_length or 0) > limit:
         raise _too_long(settings)
     await _ask_for_body(request)
-    body = await _read(request, limit, settings)
+    body = await _read(request, limit, settings, place)
     if encoding in ("", "identity"):
         return body
     try:
@@ -305,21 +308,28 @@ async def _ask_for_body(request: web.BaseRequest) -> None:
     request.writer.output_size = 0
 
 
-async def _read(request: web.BaseRequest, limit: int, settings: DoorsSettings) -> bytes:
+async def _read(
+    request: web.BaseRequest, limit: int, settings: DoorsSettings, place: Place | None
+) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    if request.content.is_eof() and request.content.exception() is None:
-        whole = request.content.read_nowait()
+    content = request.content
+    if content.is_eof() and content.exception() is None and content.total_bytes < LARGE_BYTES:
+        whole = content.read_nowait()
         if len(whole) > limit:
             raise _too_long(settings)
         return whole
     try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            async for piece in request.content.iter_any():
+        async with asyncio.timeout(settings.body_timeout_s) as time_left:
+            async for piece in content.iter_any():
                 size += len(piece)
                 if size > limit:
                     raise _too_long(settings)
                 pieces.append(piece)
+                if place is not None:
+                    await place.came(size, time_left)
+            if place is not None:
+                await place.came(size, time_left, whole=True)
     except TimeoutError:
         raise Refusal(
             "bad_request", "AgentWatch: the body did not come in time", status=408

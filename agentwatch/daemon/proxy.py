@@ -127,8 +127,8 @@ class Proxy:
                 "AgentWatch: WebSockets can't be metered yet: use HTTP (streaming works)",
             )
         query = "&".join(part for part in target.query.split("&") if part[:4] != "key=")
-        async with self._large.place(request.content_length):
-            body = await read_body(request, self._settings.doors)
+        with self._large.place() as place:
+            body = await read_body(request, self._settings.doors, place)
             scan = partial(dialect.read, request.method, target.path, query, headers, body)
             try:
                 ask, read = await self._large.scanned(len(body), scan)

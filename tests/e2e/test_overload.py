@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness import Agent, Daemon, chat, wait_until
+from harness import Agent, Daemon, Sent, chat, wait_until
 
 from agentwatch.standin.process import StandinProcess
 
@@ -56,6 +56,25 @@ def test_slow_and_silent_connections_keep_calls_out(
             sock.sendall(b"POST /openai/v1/chat/completions HTTP/1.1\r\nHost:")
         assert served(agent, 20) == [200] * 20
     assert standin.bill()["requests"] == 20
+
+
+def test_bodies_that_stop_coming_keep_large_ones_out(start_daemon: Callable[..., Daemon]) -> None:
+    """Measured: eight of them, of which one byte had come, kept all others out for half a
+    minute."""
+    daemon = start_daemon(doors_body_timeout_s="600")
+    bad, agent = daemon.open(1.0), daemon.open(1.0)
+    large = chat("tokens=8", max_tokens=16)
+    large["messages"][0]["content"] += "x" * 400_000
+    head = (
+        f"POST /openai/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{daemon.port}\r\n"
+        f"Authorization: Bearer {bad.token}\r\nContent-Type: application/json\r\n"
+    ).encode()
+    told, chunked = b"Content-Length: 500000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"
+    begun = told + b"{", told + b"{" * 400_000, chunked + b"5\r\n{"
+    with ExitStack() as stack:
+        for body in begun * 9:
+            stack.enter_context(Sent(daemon.port, head + body))
+        assert [agent.post(body=large).status for _ in range(3)] == [200] * 3
 
 
 def test_forty_bodies_of_ten_megabytes_fill_the_memory(start_daemon: Callable[..., Daemon]) -> None:
