@@ -79,7 +79,7 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._head_is_there()
-        elif self._current_request is None and self._head_timer is None:
+        elif self._awaits_head and self._head_timer is None:
             self._expect_head()
 
     def _feed(self, spoken: frames.Frames, data: bytes) -> None:
@@ -96,12 +96,6 @@ class Connection(RequestHandler):
         for do in waiting:
             do()
 
-    def close(self) -> None:
-        super().close()
-        if self._frames is not None and self.transport is not None:
-            # at once: a question that comes from now on is not read, so that it is asked again
-            self.transport.close()
-
     def when_gone(self, do: Callable[[], None]) -> None:
         """Call `do` when the connection is lost; at once where it is already."""
         if self.transport is None:
@@ -116,8 +110,15 @@ class Connection(RequestHandler):
             return False
         if self._frames is not None:
             return self._frames.is_busy or self._frames.is_within
-        asked = self._current_request is not None or bool(self._messages)
-        return asked or (spare_new and self._request_count == 0)
+        if self._request_count == 0:
+            return spare_new
+        return not self._awaits_head
+
+    @property
+    def _awaits_head(self) -> bool:
+        """Whether a request has been answered, and the next one has not come. `_current_request`
+        is set a tick after a head was read, in which its body may come, or the daemon end."""
+        return self._waiter is not None and not self._waiter.done()
 
     @property
     def is_closing(self) -> bool:
@@ -223,7 +224,8 @@ class Door(web.Server):
             if connection.is_busy(spare_new=spare_new):
                 busy = True
             else:
-                connection.close()
+                # at once: what comes from now on is not read, and the kernel says so to who sent it
+                connection.force_close()
         return busy
 
     def __call__(self) -> Connection:

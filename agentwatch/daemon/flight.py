@@ -78,6 +78,7 @@ class Flight:
         self._extended: Written | None = None
         #: it is extended when fewer than so many tokens are left
         self._ahead_tokens = 0
+        self._beyond: Written | None = None
 
     @property
     def held(self) -> int:
@@ -97,6 +98,11 @@ class Flight:
     def leave(self) -> None:
         """From here on the provider may have seen the request, and may bill it."""
         self._left_at = time.monotonic()
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the provider may have seen it."""
+        return self._left_at is not None
 
     @property
     def _seconds(self) -> float:
@@ -139,6 +145,12 @@ class Flight:
                 return True
         self._ahead_tokens = 0
         return False
+
+    async def until_paid(self) -> None:
+        """Return once what it cost beyond its hold is written, which nobody could tell after a
+        crash. Raises Refusal where it can't be."""
+        if self._beyond is not None:
+            await self._until_written(self, self._beyond)
 
     def settle(self, meter: Meter) -> int:
         """Charge what the answer cost, as far as it was read; nanos."""
@@ -185,7 +197,8 @@ class Flight:
             # what follows is a repeat, which changes nothing
             self.trace.charge = what
         failpoints.at("before_settle")
-        outcome, _ = self._store.settle(
+        held = self.held
+        outcome, written = self._store.settle(
             self.hold_id,
             what.nanos,
             what.basis,
@@ -196,4 +209,6 @@ class Flight:
             reason=what.reason,
         )
         failpoints.at("after_settle")
+        if outcome.nanos > held:
+            self._beyond = written
         return outcome.nanos

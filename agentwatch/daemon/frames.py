@@ -75,7 +75,8 @@ class Frames:
         """Take what came, in any pieces."""
         came = self._came
         came += data
-        if self.is_busy or came[:1] != FIRST:
+        # who does not take an answer can't have asked again for want of one
+        if self.is_busy or came[:1] != FIRST or self._transport.get_write_buffer_size():
             self._cut_off()
             return
         length = _LENGTH.unpack_from(came)[0] if len(came) >= _LENGTH.size else _LONGEST

@@ -337,7 +337,7 @@ class Governor:
     def _gone(self, session_id: str, work: asyncio.Task[Refusal | None]) -> None:
         """The client went away: what waits is ended at once, what is out is read on a while."""
         for flight in self._flights.get(session_id, ()):
-            if flight.task is work:
+            if flight.task is work and flight.has_left:
                 asyncio.get_running_loop().call_later(
                     self._settings.enforcement.drain_s, flight.end, "client_gone"
                 )

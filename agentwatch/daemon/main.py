@@ -25,7 +25,7 @@ from typing import Any
 
 from aiohttp import web
 
-from agentwatch import __version__
+from agentwatch import __version__, draining
 from agentwatch.core.prices import PriceBook
 from agentwatch.daemon import failpoints, log
 from agentwatch.daemon.channels import channels_of
@@ -73,6 +73,8 @@ EXIT_CONFIG = 78
 NEW_SPARED_S = 0.5
 #: what calls that are ended at the stop may take to say so; within the supervisor's margin
 LAST_WORDS_S = 2.5
+#: what the next process may take until it serves
+START_S = 10.0
 #: how long a thread that computes may keep the others waiting
 SWITCH_S = 0.0005
 #: the supervisor is to read the configuration again, and start another process
@@ -157,6 +159,7 @@ async def _serve(
             governor, spoken, keys, settings, tasks, book, partial(end, EXIT_REREAD), courier
         )
         await daemon.listen(arguments.port_fd, arguments.socket_fd)
+        draining.end(str(settings.paths.socket))
         telemetry.open()
         _rarely_collect()
         _switch_often()
@@ -241,6 +244,8 @@ class Daemon:
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, let those that are out end, end and settle what is left."""
+        latest = time.time() + grace_s + LAST_WORDS_S + START_S
+        draining.begin(str(self._settings.paths.socket), latest)
         for server in self._servers:
             server.close()
         for chore in self._chores:

@@ -185,6 +185,7 @@ class Relay:
         if self._started:
             await self._finish()
             return
+        await flight.until_paid()
         headers["x-agentwatch-cost-usd"] = usd_text(cost)
         remaining = left()
         if remaining is not None:

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from agentwatch import draining
 from agentwatch.errors import DaemonUnavailable
 from agentwatch.sdk.line import Address, Line, Said, Unheard, line_to
 
@@ -87,7 +88,7 @@ class Door:
             line.send(*_PING)
         else:
             timeout_s = 0.0
-        if not line.has_something(timeout_s):
+        if not line.has_something(timeout_s) and not self._is_answered_next(line):
             self._open_question = line
             return f"the daemon does not answer on {self.shown}"
         try:
@@ -100,6 +101,17 @@ class Door:
             return self._ask_for_a_sign(_A_MOMENT_S)
         self._keep(line)
         return None
+
+    def _is_answered_next(self, line: Line) -> bool:
+        """Whether the next process has answered, where the one that serves lets its calls end."""
+        if not isinstance(self.address, str):
+            return False
+        is_replaced = False
+        while (left_s := draining.lasts_until(self.address) - time.time()) > 0:
+            is_replaced = True
+            if line.has_something(min(left_s, _A_MOMENT_S)):
+                return True
+        return is_replaced and line.has_something(_FIRST_ANSWER_S)
 
     # ---- questions
 
@@ -155,6 +167,8 @@ class Door:
 
 #: another process serves within so long where one has gone
 _A_MOMENT_S = 0.2
+#: what it may take to answer those who have waited for it
+_FIRST_ANSWER_S = 2.0
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11
 from aiohttp.test_utils import make_mocked_request
-from aiohttp.web import BaseRequest
+from aiohttp.web import BaseRequest, Response
 
-from agentwatch.daemon.doors import _peer_lives, check_origin
+from agentwatch.daemon.doors import Connection, Door, _peer_lives, check_origin
 from agentwatch.errors import Refusal
+from agentwatch.sections import DoorsSettings
 
 HOST = ("Host", "127.0.0.1:4141")
 
@@ -101,6 +103,32 @@ def test_who_connects_and_ends_does_not_leave_his_number_to_the_next(
             mine, _ = listening.accept()
             with mine:
                 assert _peer_lives(_Transport(mine))  # type: ignore[arg-type]
+
+
+async def test_a_request_whose_head_was_just_read_is_no_request_yet() -> None:
+    """aiohttp begins with it a tick later. Its body may come, or the daemon end, in between."""
+
+    async def handler(request: BaseRequest) -> Response:
+        return Response(body=await request.read())
+
+    door = Door(handler, DoorsSettings())
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    loop = asyncio.get_running_loop()
+    with theirs:
+        _, connection = await loop.connect_accepted_socket(door, ours)
+        assert isinstance(connection, Connection)
+        for number in range(1, 3):
+            await asyncio.sleep(0.01)
+            assert not connection.is_busy(spare_new=False)
+            connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+            assert connection.is_busy(spare_new=False)
+            connection.data_received(b"cd")
+            assert connection._head_timer is None, "it would be cut off in mid-answer"
+            async with asyncio.timeout(10):
+                answer = await loop.sock_recv(theirs, 4096)
+            assert answer.endswith(b"abcd"), number
+        await door.shutdown(1.0)
 
 
 def test_a_kernel_that_can_t_tell_is_believed() -> None:

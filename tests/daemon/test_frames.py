@@ -20,12 +20,16 @@ class _Transport:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.closed = False
+        self.untaken = 0
 
     def write(self, data: bytes) -> None:
         self.sent.append(data)
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.untaken
 
     def close(self) -> None:
         self.closed = True

@@ -286,3 +286,18 @@ async def test_a_refused_body_of_ten_megabytes_stays_until_the_collector_comes()
             await until(lambda: request() is None)
         finally:
             gc.enable()
+
+
+async def test_a_call_whose_client_left_before_its_hold_was_written_is_sent() -> None:
+    answer, client = FakeAnswer(END), FakeClient()
+    async with bench(answer) as here:
+        session = here.open()
+        here.journal.stuck = True
+        call = here.start(client)
+        await until(lambda: session.held > 0)
+        client.go()
+        await asyncio.wait([call], timeout=10)
+        here.journal.release()
+        await until(lambda: session.held == 0)
+        assert here.upstream.sent == []
+    assert session.settled == 0

@@ -312,3 +312,21 @@ async def test_a_stream_outruns_its_money() -> None:
     assert session.settled >= words * RATE
     # the word at which the money ended was made, and not handed on
     assert 30_000_000 - RATE <= session.settled <= 30_000_000 + RATE
+
+
+async def test_what_cost_more_than_was_held_is_told_before_it_is_written() -> None:
+    answer, client = FakeAnswer(Content_Type="application/json"), FakeClient()
+    async with bench(answer) as here:
+        session = here.open()
+        call = here.start(client)
+        await until(lambda: here.upstream.sent)
+        held = session.held
+        here.journal.stuck = True
+        answer.put(b'{"usage":{"prompt_tokens":8,"completion_tokens":5000}}')
+        answer.put(END)
+        await until(lambda: session.settled > held > 0)
+        await asyncio.sleep(0.05)
+        assert client.body == b""
+        here.journal.release()
+        await asyncio.wait_for(call, 10)
+    assert client.body and client.finished

@@ -98,6 +98,16 @@ def target(
     return Target(strict_daemon, strict_agent[0], standin, strict_agent[1])
 
 
+@pytest.mark.parametrize("how", ["head_delay=1.5 tokens=3", "tokens=20 delay=0.1"])
+def test_a_large_body_s_answer_is_cut_off_when_the_head_s_time_is_up(
+    how: str, target: Target
+) -> None:
+    body = chat(how, max_tokens=200, stream="delay=0.1" in how)
+    body["messages"][0]["content"] += "x" * 300_000
+    reply = target.agent.post(body=body)
+    assert (reply.status, reply.broken) == (200, False)
+
+
 def statuses(answer: bytes) -> list[int]:
     return [int(part[4:7]) for part in answer.split(b"HTTP/")[1:] if part[4:7].isdigit()]
 
