@@ -20,6 +20,8 @@ AgentWatchError
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 
 class AgentWatchError(Exception):
     """Base of all. `exit_code` is what a command ends with."""
@@ -76,13 +78,21 @@ class JournalUnavailable(LedgerError):
     """The journal can't be written: nothing may be promised on it."""
 
 
+class Standing(NamedTuple):
+    """The account that has no money for a call, and what it has spent of which ceiling: nanos."""
+
+    account: str
+    spent: int
+    limit: int
+
+
 class Refusal(AgentWatchError):
     """A call that is not let through.
 
     `reason` is one of the contract's (`agent_budget_exceeded`, `path_not_governed`, …);
     `status` overrides the HTTP status that the reason has on this provider's wire
-    (413 and 415 are both `bad_request`); `standing` is what was spent of which ceiling, in nanos,
-    where it is for want of money.
+    (413 and 415 are both `bad_request`); `standing` is whose money was short, where it is for want
+    of money.
     """
 
     def __init__(
@@ -91,7 +101,7 @@ class Refusal(AgentWatchError):
         message: str,
         *,
         status: int | None = None,
-        standing: tuple[int, int] | None = None,
+        standing: Standing | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -112,7 +122,11 @@ class CallDenied(AgentWatchError):
 
 
 class AgentBudgetExceeded(CallDenied):
-    """The ceiling of the session, project or team-month does not allow the call. Amounts in USD."""
+    """The ceiling of the session, project or team-month does not allow the call. Amounts in USD.
+
+    All three are of the session whose ceiling it was: the one that asked, or one that it is a part
+    of. Where it was a month's, the amounts are the month's, and the session is the one that asked.
+    """
 
     def __init__(
         self, session_id: str, spent: float, limit: float, message: str | None = None

@@ -11,7 +11,15 @@ from agentwatch.core.accounts import Session
 from agentwatch.core.admission import Admitted, Refused, Waits
 from agentwatch.errors import BarredError
 from prove.cast import LINEAGE, QUOTES
-from prove.judge import Broken, check_hope, check_order, check_refused, check_waits, check_within
+from prove.judge import (
+    Broken,
+    check_hope,
+    check_order,
+    check_refused,
+    check_told,
+    check_waits,
+    check_within,
+)
 from prove.stage import Call, Stage
 
 
@@ -92,6 +100,7 @@ class Asking(Stage):
                 check_order(call, self.waiting.values())
         elif isinstance(verdict, Refused):
             check_refused(self.ledger, accounts, call.quote, self.policy, may_wait)
+            check_told(self.ledger, verdict.account)
         else:
             check_waits(self.ledger, accounts, call.quote, self.policy)
         return verdict

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from agentwatch.core import entries as e
-from agentwatch.core.accounts import Session
+from agentwatch.core.accounts import ACTIVE, Session
 from agentwatch.core.admission import Policy
 from agentwatch.core.estimate import Quote
 from agentwatch.core.fold import Balances
@@ -120,6 +120,14 @@ def check_refused(
             raise Broken(
                 f"a call was refused though only open holds of {accounts} stood in its way"
             )
+
+
+def check_told(ledger: Ledger, account: str) -> None:
+    """Raises Broken where the session whose ceiling refused a call, its own or a part's, stands as
+    if it had not."""
+    short = ledger.accounts.get(account)
+    if isinstance(short, Session) and short.state == ACTIVE:
+        raise Broken(f"{account} has refused a call, and is active")
 
 
 def check_waits(ledger: Ledger, accounts: tuple[str, ...], quote: Quote, policy: Policy) -> None:

@@ -134,8 +134,8 @@ MUTANTS = (
         "leak_on_second_refusal",
         "the session holds, its project refuses, and the session's hold is left behind",
         CORE + "ledger.py",
-        "            session.refusals += 1\n",
-        "            session.refusals += 1\n"
+        "            self.count_refusal(session)\n",
+        "            self.count_refusal(session)\n"
         "            session.held += verdict.nanos * (verdict.account != session.id)\n",
         "tests/core/test_ledger.py::test_held_on_all_accounts_or_on_none",
     ),

@@ -46,6 +46,23 @@ OF_ORDER = (
         CORE + "ledger.py",
         "if any(each.state == acc.KILLED for each in (session, *self.parents(session))):",
         "if session.state == acc.KILLED:",
+        "tests/core/test_ledger_parts.py"
+        "::test_a_stream_of_a_closed_part_outlives_the_kill_of_its_whole",
+    ),
+    one(
+        "part_outlives_its_whole",
+        "a session is closed, and its parts stay open",
+        CORE + "ledger.py",
+        "acc.CLOSED: acc.STATES - acc.ENDED,",
+        "acc.CLOSED: frozenset(),",
+        SIMULATOR,
+    ),
+    one(
+        "refusal_unknown_to_the_whole",
+        "a session whose ceiling refused a part's call stands as if it had not",
+        CORE + "ledger.py",
+        "if not isinstance(short, Session) or short.state != acc.ACTIVE:",
+        "if not isinstance(short, Session) or short.state != acc.ACTIVE or short.children:",
         SIMULATOR,
     ),
     one(

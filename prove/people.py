@@ -35,8 +35,16 @@ class People(Stage):
                 raise Broken(f"{name} could not {verb}") from None
             return
         self.write(done)
+        if verb in ("kill", "close"):
+            self._check_parts(name)
         if verb == "kill":
             self.killed.setdefault(name, len(self.journal) - 1)
+
+    def _check_parts(self, name: str) -> None:
+        for part in self.names:
+            open_still = self.ledger.sessions[part].state_at(self.at) not in acc.ENDED
+            if name in LINEAGE[part] and open_still:
+                raise Broken(f"{name} has ended, and its part {part} is open")
 
     def ceiling(self, x: int, y: int) -> None:
         """A ceiling is raised, lowered, or taken away."""

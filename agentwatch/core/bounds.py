@@ -32,6 +32,17 @@ class Bounds(Balances):
         found = (self.accounts[account_id] for account_id in session.parents)
         return [each for each in found if isinstance(each, Session)]
 
+    def lineage(self, session: Session) -> tuple[Session, ...]:
+        """The session and all that it is a part of, the nearest first."""
+        return (session, *self.parents(session))
+
+    def short_of(self, session: Session, account: str) -> list[Session]:
+        """Whom it concerns that `account` has no money for a call of this session: those whose
+        calls it pays for. What stands above a session goes on with money of its own."""
+        lineage = self.lineage(session)
+        ids = [each.id for each in lineage]
+        return list(lineage[: ids.index(account) + 1] if account in ids else lineage)
+
     def purses(self, session: Session, account_ids: Iterable[str]) -> list[Purse]:
         """The accounts that bind a call of this session: with a ceiling that is enforced."""
         purses = []

@@ -25,6 +25,8 @@ class Balances:
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.sessions: dict[str, Session] = {}
+        #: by a session's account, the sessions that are a part of it, at any remove
+        self.parts: dict[str, list[Session]] = {}
         #: monthly ceilings by "project:NAME" and "team:NAME"
         self.monthly: dict[str, int | None] = {}
         self.holds: dict[str, Hold] = {}
@@ -121,6 +123,8 @@ class Balances:
         """Take a session in as it stands: from a fold, or from the store's own table."""
         self.sessions[session.name] = session
         self.accounts[session.id] = session
+        for parent in session.parents:
+            self.parts.setdefault(parent, []).append(session)
         for sha256 in session.tokens:
             self.tokens[sha256] = session.name
 

@@ -43,6 +43,14 @@ SESSION_VERBS = {
     "close": ({acc.ACTIVE, acc.EXHAUSTED, acc.PAUSED, acc.CLOSED}, acc.CLOSED),
 }
 
+#: a session's new state -> the states in which its parts come into it as well: what is open ends
+#: with its whole, and what goes on is judged anew with it
+_FOLLOWED_FROM = {
+    acc.KILLED: acc.STATES - acc.ENDED,
+    acc.CLOSED: acc.STATES - acc.ENDED,
+    acc.ACTIVE: {acc.ACTIVE},
+}
+
 
 class Ledger(Bounds):
     """The balances, what bounds a call, and the verbs that move them."""
@@ -81,20 +89,19 @@ class Ledger(Bounds):
             )
             fail_open = False if fail_open is False else above.fail_open
         if known is None:
-            return self._do(
-                e.Opened(
-                    at=at,
-                    session=session_id,
-                    ceiling=ceiling,
-                    mode=mode or "enforce",
-                    project=project,
-                    team=team,
-                    on_anomaly=on_anomaly or "alert",
-                    fail_open=fail_open,
-                    parent=parent,
-                    expires_at=None if ttl_s is None else at + ttl_s,
-                )
+            opened = e.Opened(
+                at=at,
+                session=session_id,
+                ceiling=ceiling,
+                mode=mode or "enforce",
+                project=project,
+                team=team,
+                on_anomaly=on_anomaly or "alert",
+                fail_open=fail_open,
+                parent=parent,
+                expires_at=None if ttl_s is None else at + ttl_s,
             )
+            return self._do(opened) + self._ended_with_its_whole(session_id, at)
         done: list[e.AnyEntry] = []
         if ceiling is not None and (known.ceiling is None or ceiling < known.ceiling):
             done += self._do(e.CeilingSet(at=at, account=known.id, ceiling=ceiling))
@@ -124,6 +131,14 @@ class Ledger(Bounds):
             raise UsageError(f"session {parent} can't be split into more parts, or any deeper")
         return above
 
+    def _ended_with_its_whole(self, session_id: str, at: float) -> list[e.AnyEntry]:
+        """A part that is opened after its whole has ended is as that is."""
+        whose, state = self.state_at(self.session(session_id), at)
+        if whose.name == session_id or state not in acc.ENDED:
+            return []
+        reason = f"a part of {whose.name}"
+        return self._do(e.StateSet(at=at, session=session_id, state=state, reason=reason))
+
     def mint(self, session_id: str, sha256: str, *, at: float) -> list[e.AnyEntry]:
         """Let one more token open this session's door. Raises UnknownAccount."""
         self.session(session_id)
@@ -142,7 +157,8 @@ class Ledger(Bounds):
     def set_state(
         self, session_id: str, verb: str, *, at: float, reason: str = ""
     ) -> list[e.AnyEntry]:
-        """Pause, resume, kill or close a session; nothing where it is so already.
+        """Pause, resume, kill or close a session; nothing where it is so already. Its parts that
+        are open end with it; a pause bars them, and is not theirs.
 
         Raises UnknownAccount, and LedgerError where the state does not allow it (a killed
         session stays killed).
@@ -152,9 +168,17 @@ class Ledger(Bounds):
         state = session.state_at(at)
         if state not in allowed:
             raise LedgerError(f"session {session_id} is {state}: it can't {verb}, open a new one")
-        if state == after or (verb == "resume" and state == acc.EXHAUSTED):
-            return []
-        return self._do(e.StateSet(at=at, session=session_id, state=after, reason=reason))
+        told: list[Session] = []
+        if state != after and not (verb == "resume" and state == acc.EXHAUSTED):
+            told.append(session)
+        if told or after in acc.ENDED:
+            from_ = _FOLLOWED_FROM.get(after, ())
+            parts = self.parts.get(session.id, ())
+            told += [part for part in parts if part.state_at(at) in from_]
+        done: list[e.AnyEntry] = []
+        for each in told:
+            done += self._do(e.StateSet(at=at, session=each.name, state=after, reason=reason))
+        return done
 
     # ---- verbs on a call's money
 
@@ -204,11 +228,22 @@ class Ledger(Bounds):
             )
             return verdict, self._do(entry)
         if isinstance(verdict, Refused):
-            session.refusals += 1
-            if verdict.account == session.id and session.state == acc.ACTIVE:
-                state = e.StateSet(at=at, session=session_id, state=acc.EXHAUSTED, reason="refused")
-                return verdict, self._do(state)
+            self.count_refusal(session)
+            return verdict, self._exhausted(verdict.account, at)
         return verdict, []
+
+    def count_refusal(self, session: Session) -> None:
+        """A call of this session's was refused: one of all that it is a part of."""
+        for each in self.lineage(session):
+            each.refusals += 1
+
+    def _exhausted(self, account_id: str, at: float) -> list[e.AnyEntry]:
+        """The session whose ceiling refused a call knows it, whichever part asked."""
+        short = self.accounts.get(account_id)
+        if not isinstance(short, Session) or short.state != acc.ACTIVE:
+            return []
+        entry = e.StateSet(at=at, session=short.name, state=acc.EXHAUSTED, reason="refused")
+        return self._do(entry)
 
     def charge(
         self,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from agentwatch.core import entries as e
 from agentwatch.core.money import to_usd
+from agentwatch.errors import Refusal
 
 Event = dict[str, Any]
 
@@ -24,17 +25,19 @@ class Events:
 
     def __init__(self) -> None:
         self._followers: set[Follower] = set()
-        self._past: deque[Event] = deque(maxlen=REMEMBERED)
+        self._past: deque[tuple[Event, Collection[str]]] = deque(maxlen=REMEMBERED)
 
-    def tell(self, event: Event) -> None:
-        """Give an event to everybody who follows its session, or all."""
-        self._past.append(event)
+    def tell(self, event: Event, concerned: Collection[str] = ()) -> None:
+        """Give an event to everybody who follows its session, one that it concerns as well
+        (by their ids), or all."""
+        whose = {event["session_id"], *concerned}
+        self._past.append((event, whose))
         for follower in self._followers:
-            follower.offer(event)
+            follower.offer(event, whose)
 
     def past(self, session_id: str | None) -> list[Event]:
         """The last events, oldest first."""
-        return [event for event in self._past if session_id in (None, event["session_id"])]
+        return [event for event, whose in self._past if session_id is None or session_id in whose]
 
     @contextmanager
     def follow(self, session_id: str | None) -> Iterator[Follower]:
@@ -55,9 +58,9 @@ class Follower:
         self._queue: deque[Event] = deque(maxlen=BACKLOG)
         self._some = asyncio.Event()
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: Event, whose: Collection[str]) -> None:
         """Take an event, if it is of the session that is followed."""
-        if self._session_id in (None, event["session_id"]):
+        if self._session_id is None or self._session_id in whose:
             self._queue.append(event)
             self._some.set()
 
@@ -67,6 +70,12 @@ class Follower:
             self._some.clear()
             await self._some.wait()
         return self._queue.popleft()
+
+
+def refusal_event(refusal: Refusal, session_id: str, at: float) -> Event:
+    """What followers are told of a call that was refused."""
+    event: Event = {"at": at, "session_id": session_id, "kind": "refusal"}
+    return {**event, "reason": refusal.reason, "message": refusal.message}
 
 
 def event_of(entry: e.AnyEntry, session_id: str) -> Event | None:

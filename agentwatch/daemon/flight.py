@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from agentwatch.core.accounts import Session
+from agentwatch.core.accounts import Account, Session
 from agentwatch.core.anomaly import Step
 from agentwatch.core.estimate import Quote
 from agentwatch.core.money import round_up
@@ -90,6 +90,16 @@ class Flight:
     def session(self) -> Session:
         """The session that pays."""
         return self._store.ledger.session(self.session_id)
+
+    @property
+    def shortest(self) -> Account:
+        """Of the accounts that pay, the one that has least left."""
+        ledger = self._store.ledger
+        paying = ledger.holds.get(self.hold_id) or ledger.ended[self.hold_id]
+        purses = ledger.purses(self.session, paying.accounts)
+        if not purses:
+            return self.session
+        return ledger.account(min(purses, key=lambda purse: purse.free).account)
 
     def flies_in(self, task: asyncio.Task[Any] | None) -> None:
         """The task that is to be cancelled when the flight is ended from outside."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -23,7 +23,7 @@ from agentwatch.core.estimate import Quote
 from agentwatch.core.prices import PriceBook
 from agentwatch.core.prompt_sizes import lane_key
 from agentwatch.daemon import failpoints, words
-from agentwatch.daemon.events import Events, event_of
+from agentwatch.daemon.events import Events, event_of, refusal_event
 from agentwatch.daemon.flight import Flight
 from agentwatch.daemon.quoting import priced, quote_for
 from agentwatch.daemon.relay import Client, Relay
@@ -230,7 +230,7 @@ class Governor:
                 if error.state == acc.PAUSED and may_wait:
                     # it came before the pause, which was looked at on its arrival
                     return Waits(whose.id, 0)
-                raise Refusal(f"session_{error.state}", self._barred(whose, error.state)) from None
+                raise self.barred(whose, error.state) from None
             return verdict if isinstance(verdict, Waits) else (verdict, written)
 
         def hopeless() -> bool:
@@ -245,11 +245,7 @@ class Governor:
             charged, attempt, self._settings.enforcement.hold_wait_s, hopeless
         )
         if isinstance(verdict, Refused):
-            self.store.touch(session)
-            message = words.exceeded(self.store.ledger, session, verdict)
-            self._tell_refusal(session, "agent_budget_exceeded", message)
-            standing = words.standing(self.store.ledger, verdict)
-            raise Refusal("agent_budget_exceeded", message, standing=standing)
+            raise self.out_of_money(session, verdict)
         return verdict, written
 
     async def _sharpened(
@@ -278,15 +274,20 @@ class Governor:
     def _check_state(self, session: Session) -> None:
         whose, state = self.store.ledger.state_at(session, self.store.now())
         if state in acc.BARRED:
-            raise Refusal(f"session_{state}", self._barred(whose, state))
+            raise self.barred(whose, state)
 
-    def _barred(self, session: Session, state: str) -> str:
-        return words.barred(session, state, self.watch.why(session))
+    def barred(self, session: Session, state: str, status: int | None = None) -> Refusal:
+        """The refusal of a call that a session's state bars, in the name of the outermost that is
+        in it: what is a part of that came into it with it."""
+        now, lineage = self.store.now(), self.store.ledger.lineage(session)
+        whose = [session, *(each for each in lineage if each.state_at(now) == state)][-1]
+        message = words.barred(whose, state, self.watch.why(whose))
+        return Refusal(f"session_{state}", message, status=status)
 
     def _refuse_if_killed(self, flight: Flight) -> None:
         """A call that a kill caught between its hold and its sending is told so."""
         if flight.ended_by == "killed":
-            raise Refusal("session_killed", self._barred(flight.session, acc.KILLED)) from None
+            raise self.barred(flight.session, acc.KILLED) from None
 
     def _left(self, session: Session) -> int | None:
         """What the session's next call could be given, in nanos; None: nothing bounds it."""
@@ -344,25 +345,29 @@ class Governor:
                 return
         work.cancel()
 
+    def out_of_money(
+        self, session: Session, verdict: Refused, status: int | None = None
+    ) -> Refusal:
+        """The refusal of a call for want of money, told to all whom it concerns."""
+        ledger = self.store.ledger
+        message, standing = words.exceeded(ledger, verdict), words.standing(ledger, verdict)
+        refusal = Refusal("agent_budget_exceeded", message, status=status, standing=standing)
+        self._tell_refusal(session, refusal, ledger.short_of(session, verdict.account))
+        return refusal
+
     def refused(self, session: Session, refusal: Refusal, ask: Ask | None = None) -> None:
         """Count a request of this session's that was refused. One for want of money is counted
         where it is decided; a WebSocket is asked for again by HTTP at once."""
         self.telemetry.put(Item(refused(session, ask, refusal.reason, self.store.now())))
         if refusal.reason not in _NOT_COUNTED:
-            session.refusals += 1
-            self.store.touch(session)
-            self._tell_refusal(session, refusal.reason, refusal.message)
+            self.store.count_refusal(session)
+            self._tell_refusal(session, refusal, self.store.ledger.lineage(session))
 
-    def _tell_refusal(self, session: Session, reason: str, message: str) -> None:
-        self.events.tell(
-            {
-                "kind": "refusal",
-                "at": self.store.now(),
-                "session_id": session.name,
-                "reason": reason,
-                "message": message,
-            }
-        )
+    def _tell_refusal(
+        self, session: Session, refusal: Refusal, concerned: Iterable[Session]
+    ) -> None:
+        event = refusal_event(refusal, session.name, self.store.now())
+        self.events.tell(event, [each.name for each in concerned])
 
     def _heard(self, entry: e.AnyEntry) -> None:
         """An entry was applied: wake who waits for its money, end what it forbids, tell."""

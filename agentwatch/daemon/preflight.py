@@ -25,7 +25,6 @@ from agentwatch.core.money import parse_usd, to_usd
 from agentwatch.core.prices import PriceBook
 from agentwatch.core.prompt_sizes import lane_key
 from agentwatch.core.seen import Seen
-from agentwatch.daemon import words
 from agentwatch.daemon.fields import check_fields, count, money, text
 from agentwatch.daemon.flight import Over
 from agentwatch.daemon.governor import Governor
@@ -153,13 +152,9 @@ class Preflight:
             verdict, written = self._store.hold(session.name, quoted, _POLICY, hold_id, **about)
         except BarredError as error:
             whose, _ = self._store.ledger.state_at(session, self._store.now())
-            message = words.barred(whose, error.state, self._governor.watch.why(whose))
-            raise Refusal(f"session_{error.state}", message, status=403) from None
+            raise self._governor.barred(whose, error.state, status=403) from None
         if isinstance(verdict, Refused):
-            self._store.touch(session)
-            message = words.exceeded(self._store.ledger, session, verdict)
-            standing = words.standing(self._store.ledger, verdict)
-            raise Refusal("agent_budget_exceeded", message, status=402, standing=standing)
+            raise self._governor.out_of_money(session, verdict, status=402)
         return written
 
     async def end(self, hold_id: str, verb: str, body: Mapping[str, Any]) -> Answer:

@@ -183,8 +183,10 @@ def _refused(
     if session_id is not None:
         headers["x-agentwatch-session-id"] = session_id
     if refusal.standing is not None:
-        spent, limit = map(usd_text, refusal.standing)
-        headers |= {"x-agentwatch-spent-usd": spent, "x-agentwatch-limit-usd": limit}
+        account, spent, limit = refusal.standing
+        headers["x-agentwatch-account"] = account
+        headers["x-agentwatch-spent-usd"] = usd_text(spent)
+        headers["x-agentwatch-limit-usd"] = usd_text(limit)
     answer = web.Response(status=status, body=body, headers=headers)
     if status in (408, 413, 415, 417, 426) or refusal.reason == "unknown_credential":
         # what is left of the body is not waited for

@@ -211,7 +211,7 @@ class Relay:
             rest = unpack.close()
         except OutOfMoney:
             self._charge(flight, meter, unpack.blind)
-            await self._last_word("agent_budget_exceeded", words.cut(flight.session))
+            await self._last_word("agent_budget_exceeded", words.cut(flight.shortest))
         except Refusal as refusal:
             self._charge(flight, meter, unpack.blind)
             await self._last_word(refusal.reason, refusal.message)

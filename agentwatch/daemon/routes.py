@@ -20,6 +20,7 @@ from agentwatch.errors import (
     JournalUnavailable,
     LedgerError,
     Refusal,
+    Standing,
     UnknownAccount,
     UnknownHold,
     UsageError,
@@ -172,10 +173,14 @@ _FAILURES = (
 )
 
 
-def _failed(status: int, code: str, message: str, standing: tuple[int, int] | None = None) -> Said:
+def _failed(status: int, code: str, message: str, standing: Standing | None = None) -> Said:
     """An error in the shape of the control path; `standing` as Refusal has it."""
     # a path or a field's name is repeated in some messages, and may hold a key
     error: Answer = {"message": scrub(message), "code": code}
     if standing is not None:
-        error |= {"spent_usd": to_usd(standing[0]), "limit_usd": to_usd(standing[1])}
+        error |= {
+            "account": standing.account,
+            "spent_usd": to_usd(standing.spent),
+            "limit_usd": to_usd(standing.limit),
+        }
     return Said(status, {"error": error})

@@ -23,6 +23,7 @@ from agentwatch.core.alert import (
     FAMILY_OF,
     KILL,
     OVERDRAFT,
+    PAUSE,
     PROMPT_GROWTH,
     UNDURABLE,
     WARNING,
@@ -123,7 +124,8 @@ class Watch:
                 known[PROMPT_GROWTH, _lane_of(alert)] = _Open(alert.action, alert.id)
             self.alerts.end_all(self._store.now(), but=self._growing_ids())
             for alert in await self.alerts.latest(2_000):
-                self._told_of(alert.session_id).shown.append(alert)
+                for name in self._shown_with(alert.session_id):
+                    self._told_of(name).shown.append(alert)
         except AlertsUnavailable as error:
             logger.error("what was told before is not known: %s", error)
 
@@ -250,13 +252,18 @@ class Watch:
         for name in change.over:
             self._over(session.name, known.open.pop(name, None))
         for name, finding in change.began:
-            action = self._settings.action(finding.kind, finding.severity, session.on_anomaly)
+            action = self._action(self._store.ledger.lineage(session), finding)
             if action is None:
                 continue
             if _is_told(known, finding.kind, action):
                 known.open[name] = _Open(action, None)
             else:
                 self._open(session, known, name, finding, action)
+
+    def _action(self, lineage: Sequence[Session], about: Finding | Alert) -> str | None:
+        """The firmest that any of these sessions asks for; None: nothing at all."""
+        asked = max((each.on_anomaly for each in lineage), key=acc.ANOMALY_ACTIONS.index)
+        return self._settings.action(about.kind, about.severity, asked)
 
     def _open(
         self,
@@ -292,34 +299,49 @@ class Watch:
         logger.warning(
             "%s %s in %s: %s", alert.severity, alert.kind, alert.session_id, alert.message
         )
-        told.shown.append(alert)
+        shown_with = self._shown_with(alert.session_id)
+        for name in shown_with:
+            self._told_of(name).shown.append(alert)
         self.alerts.add(alert, self.channels)
         shape = alert_shape(alert)
         self.told.tell(shape)
-        self._events.tell(
-            {"at": alert.at, "session_id": alert.session_id, "kind": "alert", "alert": shape}
-        )
+        event = {"at": alert.at, "session_id": alert.session_id, "kind": "alert", "alert": shape}
+        self._events.tell(event, shown_with)
 
     def _act(self, session: Session, alert: Alert) -> None:
-        """Pause or kill, unless the session is stopped as firmly already."""
-        state = session.state_at(self._store.now())
-        if alert.action == ALERT or state in (acc.KILLED, acc.CLOSED):
+        """Pause or kill the session, and what it is a part of as that asks for: what a part does is
+        done by its whole, which would go on with another part."""
+        if alert.action == ALERT:
             return
-        if alert.action != KILL and state == acc.PAUSED:
-            return
+        for each in reversed(self._store.ledger.lineage(session)):
+            action = self._action((each,), alert)
+            if action in (PAUSE, KILL) and self._stop(each, action, alert):
+                self._told_of(session.name).why = alert.message
+
+    def _stop(self, session: Session, action: str, alert: Alert) -> bool:
+        """Do so, unless the session is stopped as firmly already; whether it was done."""
+        _, state = self._store.ledger.state_at(session, self._store.now())
+        if state in acc.ENDED or (action == PAUSE and state == acc.PAUSED):
+            return False
         self._told_of(session.name).why = alert.message
         try:
-            self._store.set_state(session.name, alert.action, f"anomaly: {alert.kind}")
+            self._store.set_state(session.name, action, f"anomaly: {alert.kind}")
         except LedgerError as error:
-            logger.error("%s could not be done to %s: %s", alert.action, session.name, error)
+            logger.error("%s could not be done to %s: %s", action, session.name, error)
+        return True
+
+    def _shown_with(self, session_id: str) -> list[str]:
+        """The sessions that this one's alerts are shown with: it, and what it is a part of."""
+        session = self._store.ledger.sessions.get(session_id)
+        lineage = () if session is None else self._store.ledger.lineage(session)
+        return [each.name for each in lineage] or [session_id]
 
     def _over(self, session_id: str, what: _Open | None) -> None:
         if what is None or what.alert_id is None:
             return
         at = self._store.now()
         self.alerts.end(what.alert_id, at)
-        told = self._told.get(session_id)
-        if told is not None:
+        for told in filter(None, map(self._told.get, self._shown_with(session_id))):
             told.change(what.alert_id, ended_at=at)
 
     def _told_of(self, session_id: str) -> _Told:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from agentwatch.core.accounts import Session
+from agentwatch.core.accounts import Account, Session
 from agentwatch.core.admission import Refused
 from agentwatch.core.ledger import Ledger
 from agentwatch.core.money import usd_text
+from agentwatch.errors import Standing
 
 
-def exceeded(ledger: Ledger, session: Session, verdict: Refused) -> str:
+def exceeded(ledger: Ledger, verdict: Refused) -> str:
     """Why there is no money: the sum, and the command that raises the ceiling."""
     account = ledger.account(verdict.account)
     ceiling = account.ceiling or 0
     total = account.settled + account.held + verdict.nanos
-    whose = f"session {session.name}" if account is session else _budget(verdict.account)
+    whose = _whose(account)
     if total <= ceiling:
         return (
             f"AgentWatch: the budget of {whose} can't bound this call: it sets no output limit, "
@@ -24,14 +25,14 @@ def exceeded(ledger: Ledger, session: Session, verdict: Refused) -> str:
         f"AgentWatch: the budget of {whose} does not allow this call: "
         f"spent ${usd_text(account.settled)} + held ${usd_text(account.held)} "
         f"+ asked ${usd_text(verdict.nanos)} = ${usd_text(total)} > ceiling ${usd_text(ceiling)}. "
-        f"To go on: {_remedy(session, verdict.account)}"
+        f"To go on: {_remedy(account)}"
     )
 
 
-def standing(ledger: Ledger, verdict: Refused) -> tuple[int, int]:
-    """What is spent of which ceiling, in nanos, of the account that has no money."""
+def standing(ledger: Ledger, verdict: Refused) -> Standing:
+    """The account that has no money, and what it has spent of which ceiling."""
     account = ledger.account(verdict.account)
-    return account.settled, account.ceiling or 0
+    return Standing(account.id, account.settled, account.ceiling or 0)
 
 
 def barred(session: Session, state: str, why: str = "") -> str:
@@ -47,12 +48,13 @@ def barred(session: Session, state: str, why: str = "") -> str:
     return f"AgentWatch: session {session.name} was {state} ({cause}{spent}); {remedy}"
 
 
-def cut(session: Session) -> str:
-    """Why a stream was ended before its time."""
+def cut(account: Account) -> str:
+    """Why a stream was ended before its time. The SDK reads the amounts out of it
+    (agentwatch.sdk.denial), as an event of the provider's has no other place for them."""
     return (
-        f"AgentWatch: the budget of session {session.name} was used up during this answer: "
-        f"spent ${usd_text(session.settled)} of ${usd_text(session.ceiling or 0)}. "
-        f"To go on: agentwatch sessions budget {session.name} USD"
+        f"AgentWatch: the budget of {_whose(account)} was used up during this answer: "
+        f"spent ${usd_text(account.settled)} of ${usd_text(account.ceiling or 0)}. "
+        f"To go on: {_remedy(account)}"
     )
 
 
@@ -73,12 +75,14 @@ def no_provider_key(provider: str) -> str:
     )
 
 
-def _budget(account_id: str) -> str:
-    name, _, month = account_id.rpartition("@")
+def _whose(account: Account) -> str:
+    if isinstance(account, Session):
+        return f"session {account.name}"
+    name, _, month = account.id.rpartition("@")
     return f"{name} in {month}"
 
 
-def _remedy(session: Session, account_id: str) -> str:
-    if account_id == session.id:
-        return f"agentwatch sessions budget {session.name} USD"
-    return f"agentwatch budgets set {account_id.rpartition('@')[0]} --monthly USD"
+def _remedy(account: Account) -> str:
+    if isinstance(account, Session):
+        return f"agentwatch sessions budget {account.name} USD"
+    return f"agentwatch budgets set {account.id.rpartition('@')[0]} --monthly USD"

@@ -9,6 +9,7 @@ last event; there nothing asks again, and the error is raised at once.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,11 @@ EXCEEDED, KILLED, UNAVAILABLE = "agent_budget_exceeded", "session_killed", "gove
 #: what is still true when the daemon is away
 LASTING = frozenset({EXCEEDED, KILLED})
 _REASONS = (EXCEEDED, KILLED, UNAVAILABLE)
+#: what such an event says of money (agentwatch.daemon.words.cut)
+_CUT = re.compile(
+    r"the budget of (?:session (?P<session>\S+)|.+?) was used up during this answer: "
+    r"spent \$(?P<spent>[0-9.]*[0-9]) of \$(?P<limit>[0-9.]*[0-9])\."
+)
 #: the longest last event that is looked for
 _LONGEST_EVENT = 65_536
 
@@ -32,6 +38,7 @@ class Denial(NamedTuple):
 
     reason: str
     message: str
+    #: the session that refused: with its amounts that of the ceiling that was too low
     session_id: str
     spent: float = 0.0
     limit: float = 0.0
@@ -78,12 +85,28 @@ def denial_of(status: int, headers: Mapping[str, str], body: object) -> Denial |
     return Denial(
         reason,
         _message(_read(raw) if raw else body) or f"AgentWatch refused the call ({reason})",
-        headers.get("x-agentwatch-session-id", ""),
+        whose(headers.get("x-agentwatch-account"), headers.get("x-agentwatch-session-id", "")),
         _number(headers.get("x-agentwatch-spent-usd")),
         _number(headers.get("x-agentwatch-limit-usd")),
         status,
         raw,
     )
+
+
+def whose(account: str | None, session_id: str) -> str:
+    """The session whose ceiling refused a call of `session_id`: that one itself where it was a
+    month's, or nobody's."""
+    kind, _, name = (account or "").partition(":")
+    return name if kind == "session" else session_id
+
+
+def cut(reason: str, message: str, session_id: str) -> Denial:
+    """The denial that ended a stream of `session_id` half way, by the daemon's words for it."""
+    found = _CUT.search(message) if reason == EXCEEDED else None
+    if found is None:
+        return Denial(reason, message, session_id)
+    spent, limit = _number(found["spent"]), _number(found["limit"])
+    return Denial(reason, message, found["session"] or session_id, spent, limit)
 
 
 class LastEvent:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
-from agentwatch.sdk.denial import Denial
+from agentwatch.sdk.denial import Denial, whose
 from agentwatch.sdk.loops import elsewhere
 from agentwatch.sdk.spool import Spool
 
@@ -203,7 +203,8 @@ def _denial(status: int, body: dict[str, Any], session_id: str) -> Denial:
     told = error if isinstance(error, dict) else {}
     message = str(told.get("message") or f"the daemon answered {status}")
     spent, limit = (float(told.get(name) or 0.0) for name in ("spent_usd", "limit_usd"))
-    return Denial(str(told.get("code") or ""), message, session_id, spent, limit)
+    refusing = whose(told.get("account"), session_id)
+    return Denial(str(told.get("code") or ""), message, refusing, spent, limit)
 
 
 def _error(denial: Denial) -> AgentWatchError:

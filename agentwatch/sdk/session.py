@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from agentwatch.errors import AgentWatchError, DaemonUnavailable
 from agentwatch.sdk import leaving
-from agentwatch.sdk.denial import LASTING, UNAVAILABLE, Denial
+from agentwatch.sdk.denial import LASTING, UNAVAILABLE, Denial, cut
 from agentwatch.sdk.door import Door, find_door
 from agentwatch.sdk.holds import AsyncHold, Hold, Wanted
 from agentwatch.sdk.route import Way
@@ -148,13 +148,8 @@ class Session:
             each = each._outer
 
     def ended_by(self, reason: str, message: str) -> Denial:
-        """The denial that ended a stream half way, with the session's amounts where they can be
-        had."""
-        spent = limit = 0.0
-        with contextlib.suppress(AgentWatchError, TypeError):
-            told = self._ask("GET", f"/v1/sessions/{self.id}", timeout_s=self.terms.timeout_s)
-            spent, limit = float(told["settled_usd"]), float(told["budget_usd"] or 0.0)
-        denial = Denial(reason, message, self.id, spent, limit)
+        """The denial that ended a stream half way."""
+        denial = cut(reason, message, self.id)
         self.heard(denial)
         return denial
 

@@ -336,8 +336,7 @@ class AsyncEnding:
             before, reason, message = end
             if before:
                 yield before
-            denial = await elsewhere(lambda: self._session.ended_by(reason, message))  # noqa: B023
-            error = denial.error()
+            error = self._session.ended_by(reason, message).error()
             if error is not None:
                 raise error
             yield chunk[len(before) :]

@@ -147,7 +147,11 @@ class Store:
         verdict, done = self.ledger.hold(
             session_id, quote, policy, hold_id=hold_id, at=self._clock(), **about
         )
-        return verdict, self._commit(done)
+        written = self._commit(done)
+        if isinstance(verdict, Refused):
+            # not before: an account is never written without the entries that made it so
+            self._touch_lineage(self.ledger.session(session_id))
+        return verdict, written
 
     def extend(self, hold_id: str, nanos: int) -> tuple[bool, Written]:
         """Set more aside for a call that goes on."""
@@ -189,6 +193,15 @@ class Store:
             return None
         done = self.ledger.charge(session_id, nanos, basis, at=self._clock(), **details)
         return self._commit(done) if done else None
+
+    def count_refusal(self, session: Session) -> None:
+        """Count a call of this session's that was refused, other than for want of money."""
+        self.ledger.count_refusal(session)
+        self._touch_lineage(session)
+
+    def _touch_lineage(self, session: Session) -> None:
+        for each in self.ledger.lineage(session):
+            self.touch(each)
 
     def touch(self, account: Account) -> None:
         """Write a statistic that is kept beside the journal, when there is time."""

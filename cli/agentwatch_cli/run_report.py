@@ -91,10 +91,11 @@ def closing_line(report: Mapping[str, Any]) -> str:
 
 
 def stopped_for(report: Mapping[str, Any]) -> list[str]:
-    """Why the daemon paused or killed the session, a line for each time."""
+    """Why the daemon paused or killed the session, or a part of it, a line for each time."""
     done = {"pause": "paused", "kill": "killed"}
     return [
-        f"the session was {done[alert['action']]} for {alert['kind']}: {alert['message']}"
+        f"{_whose(alert, report)} was {done[alert['action']]} for {alert['kind']}: "
+        f"{alert['message']}"
         for alert in report.get("alerts") or ()
         if alert["action"] in done
     ]
@@ -120,6 +121,11 @@ def to_go_on(report: Mapping[str, Any], *, exceeded: bool, closed: bool) -> str 
         f"to go on: `agentwatch sessions {verb} {name}{ceiling}`, then run it again with "
         f"--session {name}"
     )
+
+
+def _whose(alert: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    part = alert.get("session_id")
+    return "the session" if part in (None, report.get("session_id")) else f"its part {part}"
 
 
 def _spent(report: Mapping[str, Any]) -> str:

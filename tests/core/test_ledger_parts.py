@@ -27,6 +27,10 @@ def ledger_of(*ceilings: int | None) -> Ledger:
     return made
 
 
+def states(ledger: Ledger) -> list[str]:
+    return [session.state for session in ledger.sessions.values()]
+
+
 def hold(ledger: Ledger, session: str, nanos: int, hold_id: str) -> Admitted | Refused:
     asked = quote(
         input_bound=0,
@@ -129,9 +133,76 @@ def test_a_paused_part_of_a_killed_whole_may_hope_to_go_on() -> None:
     part = ledger.session("s2")
     assert ledger.state_at(part, 2.0) == (part, acc.PAUSED)
     assert not ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=2.0)
-    ledger.set_state("s0", "kill", at=2.0)
-    assert ledger.state_at(part, 2.0) == (ledger.session("s0"), acc.KILLED)
-    assert ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=2.0)
+    # its time was up: no verb was told, which would have ended the parts as well
+    whole = ledger.session("s0")
+    whole.expires_at = 3.0
+    assert ledger.state_at(part, 3.0) == (whole, acc.CLOSED)
+    assert ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=3.0)
+
+
+def test_a_whole_does_not_know_that_its_ceiling_refused_a_part() -> None:
+    ledger = ledger_of(100, 50, 100)
+    assert hold(ledger, "s2", 60, "h1") == Refused("session:s1", 60)
+    assert states(ledger) == [acc.ACTIVE, acc.EXHAUSTED, acc.ACTIVE]
+    assert [ledger.session(f"s{n}").refusals for n in range(3)] == [1, 1, 1]
+    # as for its own calls: a smaller one fits, and it goes on
+    assert isinstance(hold(ledger, "s2", 50, "h2"), Admitted)
+    assert states(ledger) == [acc.ACTIVE] * 3
+
+
+def test_a_part_s_own_ceiling_stops_the_whole() -> None:
+    ledger = ledger_of(100, 50)
+    assert hold(ledger, "s1", 60, "h1") == Refused("session:s1", 60)
+    assert states(ledger) == [acc.ACTIVE, acc.EXHAUSTED]
+
+
+def test_a_refusal_concerns_who_does_not_draw_on_the_account() -> None:
+    ledger = ledger_of(100, 100, 100)
+    part = ledger.session("s2")
+    concerned = {
+        account: [each.name for each in ledger.short_of(part, account)]
+        for account in ("session:s2", "session:s1", "session:s0", "project:p@1970-01")
+    }
+    assert concerned == {
+        "session:s2": ["s2"],
+        "session:s1": ["s2", "s1"],
+        "session:s0": ["s2", "s1", "s0"],
+        "project:p@1970-01": ["s2", "s1", "s0"],
+    }
+
+
+@pytest.mark.parametrize(("verb", "ended"), [("close", acc.CLOSED), ("kill", acc.KILLED)])
+def test_parts_outlive_their_whole(verb: str, ended: str) -> None:
+    ledger = ledger_of(100, 100, 100, 100)
+    ledger.set_state("s2", "pause", at=2.0)
+    ledger.set_state("s3", "close", at=2.0)
+    hold(ledger, "s1", 30, "h1")
+    done = ledger.set_state("s1", verb, at=2.0, reason="asked")
+    assert [(entry.session, entry.reason) for entry in done] == [("s1", "asked"), ("s2", "asked")]
+    assert states(ledger) == [acc.ACTIVE, ended, ended, acc.CLOSED]
+    assert ledger.set_state("s1", verb, at=2.0) == []
+    # what is out goes on being paid for
+    ledger.settle("h1", 30, "usage", at=3.0)
+    assert [ledger.session(f"s{n}").settled for n in range(4)] == [30, 30, 0, 0]
+
+
+@pytest.mark.parametrize(("verb", "ended"), [("close", acc.CLOSED), ("kill", acc.KILLED)])
+def test_a_part_is_opened_alive_after_its_whole_has_ended(verb: str, ended: str) -> None:
+    ledger = ledger_of(100, 100)
+    ledger.set_state("s0", verb, at=2.0)
+    ledger.open("late", at=3.0, parent="s1")
+    assert ledger.session("late").state == ended
+
+
+def test_a_pause_of_the_whole_is_the_part_s_own_and_its_end_is_not() -> None:
+    ledger = ledger_of(100, 100, 100)
+    ledger.set_state("s2", "pause", at=2.0)
+    ledger.set_state("s0", "pause", at=2.0)
+    assert states(ledger) == [acc.PAUSED, acc.ACTIVE, acc.PAUSED]
+    ledger.session("s1").prompt_sizes["lane"] = [[1, 10]]
+    ledger.set_state("s0", "resume", at=2.0)
+    assert states(ledger) == [acc.ACTIVE, acc.ACTIVE, acc.PAUSED]
+    assert not ledger.session("s1").prompt_sizes, "it is judged anew with its whole"
 
 
 def test_a_part_waits_for_money_that_its_whole_has_spent() -> None:
@@ -141,3 +212,13 @@ def test_a_part_waits_for_money_that_its_whole_has_spent() -> None:
     assert not ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=2.0)
     ledger.settle("h1", 50, "usage", at=2.0)
     assert ledger.is_hopeless(part, _COSTS_ONE, POLICY, at=2.0)
+
+
+def test_a_stream_of_a_closed_part_outlives_the_kill_of_its_whole() -> None:
+    """The part had ended before, and is not killed with it; its call was still out."""
+    ledger = ledger_of(100, 100)
+    hold(ledger, "s1", 30, "h1")
+    ledger.set_state("s1", "close", at=2.0)
+    assert ledger.extend("h1", 5, at=2.0)[0]
+    ledger.set_state("s0", "kill", at=2.0)
+    assert ledger.extend("h1", 5, at=2.0) == (False, [])

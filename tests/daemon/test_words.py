@@ -11,6 +11,7 @@ from agentwatch.core.admission import Policy, Refused
 from agentwatch.core.estimate import quote
 from agentwatch.core.ledger import Ledger
 from agentwatch.daemon import words
+from agentwatch.sdk.denial import cut
 
 
 def ledger() -> Ledger:
@@ -26,7 +27,7 @@ def ledger() -> Ledger:
 
 
 def test_a_refusal_names_no_sum_and_no_remedy() -> None:
-    told = words.exceeded(ledger(), ledger().session("s-1"), Refused("session:s-1", 900_000_000))
+    told = words.exceeded(ledger(), Refused("session:s-1", 900_000_000))
     assert "agentwatch sessions budget s-1 USD" in told or "session s-1" in told
     numbers = [Decimal(text) for text in re.findall(r"\$([0-9.]*[0-9])", told)]
     spent, held, asked, total, ceiling = numbers
@@ -36,7 +37,7 @@ def test_a_refusal_names_no_sum_and_no_remedy() -> None:
 def test_a_projects_refusal_sends_to_the_session() -> None:
     made = ledger()
     account = next(name for name in made.accounts if name.startswith("project:web@"))
-    told = words.exceeded(made, made.session("s-1"), Refused(account, 300_000_000))
+    told = words.exceeded(made, Refused(account, 300_000_000))
     assert "agentwatch budgets set project:web --monthly USD" in told
     assert re.search(r"project:web in \d{4}-\d\d", told)
 
@@ -50,6 +51,30 @@ def test_a_state_is_told_without_what_to_do(state: str, remedy: str) -> None:
     assert state in told and remedy in told
 
 
+def test_a_part_is_sent_to_the_budget_of_nobody() -> None:
+    """The whole has no money for its part: it is the whole's ceiling that is told, and raised."""
+    made = ledger()
+    made.open("s-2", at=0.0, ceiling=5_000_000_000, parent="s-1")
+    told = words.exceeded(made, Refused("session:s-1", 900_000_000))
+    assert "the budget of session s-1 does not allow" in told
+    assert told.endswith("To go on: agentwatch sessions budget s-1 USD")
+    assert words.standing(made, Refused("session:s-1", 1)) == ("session:s-1", 0, 2_000_000_000)
+
+
 def test_a_cut_stream_is_told_why() -> None:
-    told = words.cut(ledger().session("s-1"))
+    made = ledger()
+    told = words.cut(made.session("s-1"))
     assert "used up during this answer" in told and "sessions budget s-1 USD" in told
+    month = next(made.accounts[name] for name in made.accounts if name.startswith("project:web@"))
+    assert "budgets set project:web --monthly USD" in words.cut(month)
+
+
+def test_the_sdk_reads_other_amounts_in_a_cut_than_were_told() -> None:
+    made = ledger()
+    session = made.session("s-1")
+    session.settled = 1_999_999_990
+    month = next(made.accounts[name] for name in made.accounts if name.startswith("project:web@"))
+    for account, whose in ((session, "s-1"), (month, "s-2")):
+        denial = cut("agent_budget_exceeded", words.cut(account), "s-2")
+        assert denial.session_id == whose
+        assert (denial.spent, denial.limit) == (account.settled / 1e9, account.ceiling / 1e9)

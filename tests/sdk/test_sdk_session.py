@@ -182,7 +182,7 @@ def test_who_kills_the_whole_leaves_its_parts_going(
         assert killed.value.session_id == inner.id
         with pytest.raises(agentwatch.AgentSessionKilled):
             ask(client)
-    assert beside.get(f"/v1/sessions/{inner.id}")["state"] == "closed"
+    assert beside.get(f"/v1/sessions/{inner.id}")["state"] == "killed"
 
 
 def test_a_stranger_s_session_is_taken_for_a_part(beside: Daemon) -> None:
