@@ -75,6 +75,8 @@ def closing_line(report: Mapping[str, Any]) -> str:
         _plural(report["calls"], "call"),
         f"{report['run_input_tokens']:,} tokens in, {report['run_output_tokens']:,} out",
     ]
+    if report.get("mode", "enforce") != "enforce":
+        parts.insert(1, f"mode {report['mode']}")
     if report["by_model"]:
         parts.append(", ".join(report["by_model"]))
     if report["refusals"]:

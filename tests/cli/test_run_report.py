@@ -69,6 +69,12 @@ def test_what_is_advised_after_a_pause_is_no_higher_budget():
     assert "sessions resume s-1`" in to_go_on(report, exceeded=False, closed=False)
 
 
+def test_a_ceiling_that_nobody_enforced_is_not_taken_for_one_that_held():
+    observed = closing_line(build_report(_session(mode="observe")))
+    assert "spent $0.5000 of $2.00 · mode observe · " in observed
+    assert "mode" not in closing_line(build_report(_session(mode="enforce")))
+
+
 def test_a_joined_session_is_charged_with_what_this_run_added_only():
     report = build_report(_session(), BEFORE, 0)
     assert (report["calls"], report["refusals"], report["total_cost_usd"]) == (6, 0, 0.3)
