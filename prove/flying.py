@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentwatch.core.admission import Admitted
 from prove.cast import LINEAGE, QUOTES
-from prove.judge import Broken, check_within
+from prove.judge import Broken, check_not_extended, check_within
 from prove.stage import Call, Stage
 
 
@@ -43,10 +43,13 @@ class Flying(Stage):
             return
         nanos = y & 63
         granted, done = self.ledger.extend(call.id, nanos, at=self.at)
+        is_killed = not self.killed.keys().isdisjoint(LINEAGE[call.session])
+        if not granted and not is_killed:
+            check_not_extended(self.ledger, call.accounts, nanos)
         if not done:
             return
         self.write(done)
-        if not granted or not self.killed.keys().isdisjoint(LINEAGE[call.session]):
+        if not granted or is_killed:
             raise Broken("I7: a killed session's call was given more")
         call.extended.append((len(self.journal) - 1, nanos))
         call.held += nanos

@@ -148,6 +148,13 @@ def check_hope(ledger: Ledger, accounts: tuple[str, ...], quote: Quote, policy: 
         raise Broken(f"a call waits behind others though {accounts} will never pay for it")
 
 
+def check_not_extended(ledger: Ledger, accounts: tuple[str, ...], nanos: int) -> None:
+    """Raises Broken where there was money for a stream that was not given more."""
+    bounds = _bounds(ledger, accounts)
+    if bounds is not None and all(top - settled - held >= nanos for top, settled, held in bounds):
+        raise Broken(f"a stream that {accounts} could pay for was given no more")
+
+
 def check_order(call: Call, waiting: Iterable[Call]) -> None:
     """Raises Broken where this call, which was let through, took money of an account in whose line
     somebody stands who came before. `waiting` is in the order in which they came."""

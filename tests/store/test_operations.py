@@ -75,6 +75,7 @@ class Play:
         self.sums = Sums()
         self.sessions: list[str] = []
         self.barred: list[str] = []
+        self.killed: set[str] = set()
         self.ends: dict[str, int] = {}
         self.seen: Counter[str] = Counter()
         self.unwritten: list[Awaitable[None]] = []
@@ -134,10 +135,12 @@ class Play:
         bounds = self._bounds(session)
         granted, written = self.store.extend(hold, more)
         self.unwritten.append(written)
+        fits = all(settled + out + more <= top for settled, out, top in bounds)
         if granted:
             self.sums.hold(hold, accounts, more)
-            fits = all(settled + out + more <= top for settled, out, top in bounds)
             assert fits or not more, "I1"
+        else:
+            assert not fits or session in self.killed, "there was money"
         self._check(accounts)
 
     def _settle(self, _: int) -> None:
@@ -172,15 +175,16 @@ class Play:
         self.unwritten.append(self.store.set_ceiling(account, max(0, top)))
 
     def _kill(self, _: int) -> None:
-        self._bar("kill")
+        self.killed.add(self._bar("kill"))
 
     def _close(self, _: int) -> None:
         self._bar("close")
 
-    def _bar(self, verb: str) -> None:
+    def _bar(self, verb: str) -> str:
         name = self.sessions.pop(self.dice.randrange(len(self.sessions)))
         self.unwritten.append(self.store.set_state(name, verb))
         self.barred.append(name)
+        return name
 
     # ---- judging
 
