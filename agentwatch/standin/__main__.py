@@ -1,7 +1,8 @@
 """`python -m agentwatch.standin`: the stand-in as a process of its own.
 
 Prints one line of JSON with its port once it listens, and serves until SIGTERM or SIGINT (with
-`--until-eof`, until whoever started it is gone).
+`--until-eof`, until whoever started it is gone). To a person it says on stderr what to export,
+in the shell that the daemon is started from, to try an agent without a key.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shlex
 import signal
 import sys
 import time
@@ -17,6 +19,9 @@ from pathlib import Path
 from agentwatch.standin.bill import Bill
 from agentwatch.standin.script import ScriptError, build, fields
 from agentwatch.standin.server import Options, Standin, listen
+
+#: those that AgentWatch knows without configuration
+PROVIDERS = ("openai", "anthropic", "groq", "xai", "gemini")
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -31,6 +36,16 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--until-eof", action="store_true", help="end when standard input does")
     parser.add_argument("--keep", type=int, default=100_000, help="requests kept in detail")
     return parser.parse_args(argv)
+
+
+def exports(base_url: str, key: str) -> list[str]:
+    """Lines for a shell whose daemon is to take this stand-in for each provider."""
+    lines = []
+    for name in PROVIDERS:
+        tail = "v1" if name == "openai" else name
+        upstream = f"AGENTWATCH_{name.upper()}_UPSTREAM={base_url}/{tail}"
+        lines.append(f"export {upstream} {name.upper()}_API_KEY={shlex.quote(key)}")
+    return lines
 
 
 async def _serve(arguments: argparse.Namespace, default: dict[str, str]) -> None:
@@ -50,6 +65,8 @@ async def _serve(arguments: argparse.Namespace, default: dict[str, str]) -> None
     base_url = f"http://{arguments.host}:{port}"
     sys.stdout.write(json.dumps({"port": port, "url": base_url}) + "\n")
     sys.stdout.flush()
+    if not arguments.until_eof:
+        sys.stderr.write("".join(f"{line}\n" for line in exports(base_url, arguments.key)))
     await over.wait()
     bill.close(time.time())
     await runner.cleanup()

@@ -13,7 +13,10 @@ from pathlib import Path
 import openai
 import pytest
 
+from agentwatch.daemon.hygiene import KEY_VARIABLES
+from agentwatch.standin.__main__ import exports
 from agentwatch.standin.process import StandinProcess
+from agentwatch.upstreams import PROVIDERS
 
 
 def listens(port: int) -> bool:
@@ -60,3 +63,12 @@ def test_it_shares_no_code_with_what_it_checks() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_what_it_tells_to_export_reaches_it_as_each_provider() -> None:
+    with StandinProcess() as standin:
+        lines = exports(f"http://127.0.0.1:{standin.port}", standin.key)
+        told = dict(word.split("=", 1) for line in lines for word in line.split()[1:])
+        for name in PROVIDERS:
+            assert told[f"AGENTWATCH_{name.upper()}_UPSTREAM"] == standin.of(name)
+            assert told[KEY_VARIABLES[name][0]] == standin.key
