@@ -8,6 +8,7 @@ home's lock.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import time
@@ -120,17 +121,26 @@ def missing(ledger: Path) -> str:
     )
 
 
-def set_aside(ledger: Path) -> Path:
+def set_aside(ledger: Path, boot: str = BOOT) -> Path:
     """Rename a ledger's files, leaving a witness that there was one; the new name."""
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    aside = ledger.with_name(f"{ledger.name}.damaged-{stamp}")
-    if not entries_at_least(ledger):
+    aside = _free_name(ledger)
+    if not entries_at_least(ledger, boot):
         bear_witness(ledger, 1)
     for suffix in SUFFIXES:
         part = Path(f"{ledger}{suffix}")
         if part.exists():
             part.rename(f"{aside}{suffix}")
     return aside
+
+
+def _free_name(ledger: Path) -> Path:
+    """A name under which nothing was set aside yet: a rename would write over it."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    first = ledger.with_name(f"{ledger.name}.damaged-{stamp}")
+    names = itertools.chain([first], (Path(f"{first}-{n:02}") for n in itertools.count(2)))
+    return next(
+        name for name in names if not any(Path(f"{name}{suffix}").exists() for suffix in SUFFIXES)
+    )
 
 
 def sync(path: Path) -> None:

@@ -253,7 +253,7 @@ class SqliteJournal:
         for suffix in SUFFIXES[1:]:
             Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         if self._path.exists():
-            set_aside(self._path)
+            set_aside(self._path, self._boot)
         fresh.replace(self._path)
         sync(self._path.parent)
 
@@ -325,10 +325,11 @@ class SqliteJournal:
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
 
     def _set_aside(self, why: str) -> str:
+        aside = set_aside(self._path, self._boot)
         return (
-            f"the ledger is damaged ({why}) and was set aside as {set_aside(self._path)}. No call "
-            f"is let through, since what was spent is not known. `agentwatch doctor` tells what "
-            f"can be done"
+            f"the ledger is damaged ({why}) and was set aside as {aside}. No call is let "
+            f"through, since what was spent is not known. `agentwatch doctor` tells what can be "
+            f"done"
         )
 
 

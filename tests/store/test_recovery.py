@@ -97,3 +97,21 @@ async def test_starting_over_keeps_the_old_one(tmp_path: Path) -> None:
     assert recovery.set_aside_before(path) == [aside]
     assert recovery.examine(path) == 0
     assert recovery.start_over(path) is None
+
+
+async def test_the_second_in_a_second_is_put_over_the_first(tmp_path: Path) -> None:
+    asides = []
+    for calls in (1, 2, 3):
+        (path := await spent(tmp_path, calls)).with_name("ledger.sqlite3-wal").touch()
+        asides.append(recovery.set_aside(path))
+        recovery.witness_of(path).unlink()
+    assert [recovery.examine(aside) for aside in asides] == [1, 2, 3]
+    assert recovery.set_aside_before(path) == asides
+
+
+async def test_the_witness_of_another_start_is_written_over(tmp_path: Path) -> None:
+    """The journal was told of a start of its own; what it has written since may not be synced."""
+    path = await spent(tmp_path)
+    recovery.bear_witness(path, 0, 3, "its-boot")
+    recovery.set_aside(path, "its-boot")
+    assert recovery.entries_at_least(path, "its-boot") == 3
