@@ -3,8 +3,10 @@ or a reset. Nothing is free because of it, and five seconds later nothing is hel
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,6 +17,8 @@ from agentwatch.standin.process import StandinProcess
 LIMIT = 1_500
 #: after this nothing may be held
 AT_REST_S = 5.0
+#: the same for clients that are still there: megabytes go to them before their line is full
+SLOW_S = 20.0
 #: so often as many clients as there are calls below vanish at once
 ROUNDS = 4
 
@@ -72,10 +76,12 @@ def begin(agent: Agent, wire: Wire, directive: str) -> Sent:
     return agent.begin(wire.path, wire.body(directive), base=wire.base)
 
 
-def ended(agent: Agent, standin: StandinProcess, since: float) -> tuple[int, int]:
+def ended(
+    agent: Agent, standin: StandinProcess, since: float, within_s: float = AT_REST_S
+) -> tuple[int, int]:
     """Settled and billed, once nothing is held."""
-    shown = agent.at_rest(AT_REST_S + 3)
-    assert time.monotonic() - since < AT_REST_S
+    shown = agent.at_rest(within_s + 3)
+    assert time.monotonic() - since < within_s
     wait_until(lambda: standin.bill()["in_flight"] == 0, what="the upstream's call ended")
     return nanos(shown["settled_usd"]), standin.bill()["billed_nanos"]
 
@@ -120,6 +126,49 @@ def test_a_client_hangs_up_and_pays_nothing_or_everything(
     sent.hang_up(rst=rst)
     settled, billed = ended(agent, standin, time.monotonic())
     assert held > settled >= billed > 0
+
+
+@pytest.mark.parametrize(
+    ("directive", "until"),
+    [("tokens=500 head_delay=4", before_head), ("tokens=1400 delay=0.005", midstream)],
+    ids=["before the head", "in mid-stream"],
+)
+def test_a_client_that_says_no_more_keeps_its_hold(
+    daemon: Daemon,
+    standin: StandinProcess,
+    wire: Wire,
+    directive: str,
+    until: Callable[[StandinProcess, Sent], None],
+) -> None:
+    """A line that is closed by one side counts as a hang-up, and is closed by the other as well."""
+    agent = daemon.open(1.0)
+    with begin(agent, wire, directive) as sent:
+        until(standin, sent)
+        held = agent.held
+        sent.sock.shutdown(socket.SHUT_WR)
+        since = time.monotonic()
+        settled, billed = ended(agent, standin, since)
+        with suppress(ConnectionResetError):
+            while sent.sock.recv(65_536):
+                pass
+        assert time.monotonic() - since < AT_REST_S
+    assert held > settled >= billed > 0
+
+
+@pytest.fixture(scope="module")
+def impatient(module_start: Callable[..., Daemon]) -> Daemon:
+    """One that takes a client that reads nothing for half a second for gone."""
+    return module_start(enforcement_drain_s="0.5", doors_write_timeout_s="0.5")
+
+
+def test_a_client_that_reads_nothing_is_waited_for_on_some_wire(
+    impatient: Daemon, standin: StandinProcess, wire: Wire
+) -> None:
+    agent = impatient.open(5.0)
+    with begin(agent, wire, "tokens=1400 size=20000") as sent:
+        sent.head()
+        settled, billed = ended(agent, standin, time.monotonic(), within_s=SLOW_S)
+    assert settled >= billed > 0
 
 
 @pytest.mark.parametrize(
