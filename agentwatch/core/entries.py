@@ -129,6 +129,12 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEntry] = msgspec.json.Decoder(AnyEntry)
 
 
+def sound(text: str) -> str:
+    """The text; where it is no Unicode (it has half of a surrogate pair), with "?" for that: no
+    row could be made of it, nor of those that are written with it."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def encode(entry: AnyEntry) -> bytes:
     """An entry as the JSON that the journal keeps."""
     return _encoder.encode(entry)

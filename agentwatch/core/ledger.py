@@ -163,7 +163,7 @@ class Ledger(Bounds):
         Raises UnknownAccount, and LedgerError where the state does not allow it (a killed
         session stays killed).
         """
-        session = self.session(session_id)
+        session, reason = self.session(session_id), e.sound(reason)
         allowed, after = SESSION_VERBS[verb]
         state = session.state_at(at)
         if state not in allowed:
@@ -219,11 +219,11 @@ class Ledger(Bounds):
                 accounts=charged,
                 nanos=verdict.nanos,
                 iteration=session.iterations + 1,
-                provider=provider,
-                model=model,
+                provider=e.sound(provider),
+                model=e.sound(model),
                 limit=verdict.limit,
                 elsewhere=elsewhere,
-                lane=lane,
+                lane=e.sound(lane),
                 input_tokens=input_tokens,
             )
             return verdict, self._do(entry)
@@ -268,6 +268,7 @@ class Ledger(Bounds):
             return []
         nanos = max(0, nanos)
         session = self.session(session_id)
+        details |= {key: e.sound(text) for key, text in details.items() if isinstance(text, str)}
         charged = acc.charged_accounts(session, at)
         frees = [self.account(each).free for each in charged]
         free = min((max(0, each) for each in frees if each is not None), default=nanos)
@@ -278,10 +279,10 @@ class Ledger(Bounds):
             accounts=charged,
             nanos=min(nanos, free),
             iteration=session.iterations + 1,
-            provider=provider,
+            provider=e.sound(provider),
             model=str(details.get("model", "")),
             elsewhere=True,
-            lane=lane,
+            lane=e.sound(lane),
             input_tokens=counted,
         )
         settled = e.Settled(at=at, hold=hold_id, nanos=nanos, basis=basis, **details)
@@ -327,12 +328,12 @@ class Ledger(Bounds):
             hold=hold_id,
             nanos=max(0, nanos),
             basis=basis,
-            model=model or hold.model,
+            model=e.sound(model or hold.model),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             seconds=max(0.0, at - hold.held_at),
-            price_version=price_version,
-            reason=reason,
+            price_version=e.sound(price_version),
+            reason=e.sound(reason),
         )
         done = self._do(entry)
         return self.ended[hold_id], done
@@ -341,7 +342,7 @@ class Ledger(Bounds):
         """Give a hold back: nothing was billed for sure. Raises UnknownHold."""
         if hold_id not in self.holds:
             return self.outcome(hold_id), []
-        done = self._do(e.Voided(at=at, hold=hold_id, reason=reason))
+        done = self._do(e.Voided(at=at, hold=hold_id, reason=e.sound(reason)))
         return self.ended[hold_id], done
 
     def adjust(
@@ -359,7 +360,7 @@ class Ledger(Bounds):
             session=ended.session,
             accounts=ended.accounts,
             nanos=more,
-            evidence=evidence,
+            evidence=e.sound(evidence),
         )
         done = self._do(entry)
         return self.ended[hold_id], done

@@ -95,3 +95,11 @@ def test_an_entry_is_found_by_its_hold_else_its_session_or_budget() -> None:
 def test_what_is_no_entry_is_never_taken_for_one(data: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         e.decode(data)
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_a_text_comes_that_can_not_be_written(text: str) -> None:
+    entry = e.StateSet(at=0, session="s", state="paused", reason=e.sound(text))
+    assert e.decode(e.encode(entry)) == entry
+    unwritable = any("\ud800" <= letter <= "\udfff" for letter in text)
+    assert (entry.reason == text) == (not unwritable)

@@ -218,6 +218,26 @@ async def test_a_repeated_verb_is_told_to_be_written_before_the_first_is() -> No
     await again
 
 
+async def test_a_text_that_is_no_unicode_takes_its_whole_batch_with_it(kit: Kit) -> None:
+    """Those who waited for it were told nothing, and no later batch was written."""
+    odd = "\ud800ä"
+    store = await opened(kit)
+    written = []
+    for hold in ("h1", "h2"):
+        about = {"provider": odd, "model": odd, "lane": odd}
+        written.append(store.hold("s", QUOTE, Policy(), hold, **about)[1])
+    written.append(store.settle("h1", 1, "usage", model=odd, price_version=odd, reason=odd)[1])
+    written.append(store.adjust("h1", 2, odd)[1])
+    written.append(store.void("h2", odd)[1])
+    told = {"model": odd, "reason": odd}
+    charged = store.charge("s", 1, "late", hold_id="h3", provider=odd, lane=odd, **told)
+    assert charged is not None
+    written += [charged, store.set_state("s", "pause", odd)]
+    async with asyncio.timeout(30):
+        await asyncio.gather(*written)
+    assert await store.verify() == 9
+
+
 async def test_group_commit_makes_far_fewer_transactions_than_calls(kit: Kit) -> None:
     store = await opened(kit)
     counted = Counted(store)
