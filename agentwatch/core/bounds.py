@@ -32,6 +32,13 @@ class Bounds(Balances):
         found = (self.accounts[account_id] for account_id in session.parents)
         return [each for each in found if isinstance(each, Session)]
 
+    def has_most_parts(self, whole: Session) -> bool:
+        """Whether so many of its own parts are open that there can be no more."""
+        if whole.children < acc.MOST_CHILDREN:
+            return False
+        own = (part for part in self.parts.get(whole.id, ()) if part.parents[0] == whole.id)
+        return sum(part.state not in acc.ENDED for part in own) >= acc.MOST_CHILDREN
+
     def lineage(self, session: Session) -> tuple[Session, ...]:
         """The session and all that it is a part of, the nearest first."""
         return (session, *self.parents(session))

@@ -127,7 +127,7 @@ class Ledger(Bounds):
         if known is not None:
             if above.id not in known.parents:
                 raise UsageError(f"session {session_id} is there already, and no part of {parent}")
-        elif above.children >= acc.MOST_CHILDREN or len(above.parents) + 1 >= acc.DEEPEST:
+        elif self.has_most_parts(above) or len(above.parents) + 1 >= acc.DEEPEST:
             raise UsageError(f"session {parent} can't be split into more parts, or any deeper")
         return above
 

@@ -84,9 +84,21 @@ def test_parts_without_end_are_made() -> None:
     ledger = ledger_of(*[None] * acc.DEEPEST)
     with pytest.raises(UsageError, match="any deeper"):
         ledger.open("more", at=1.0, parent=f"s{acc.DEEPEST - 1}")
-    ledger.session("s0").children = acc.MOST_CHILDREN
+
+
+def test_parts_that_are_over_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acc, "MOST_CHILDREN", 3)
+    ledger = ledger_of(100)
+    for number in range(3):
+        ledger.open(f"part{number}", at=1.0, parent="s0")
+    ledger.open("below", at=1.0, parent="part0")
     with pytest.raises(UsageError, match="more parts"):
         ledger.open("more", at=1.0, parent="s0")
+    for number in range(3):
+        ledger.set_state(f"part{number}", "close", at=2.0)
+        ledger.open(f"next{number}", at=2.0, parent="s0")
+    with pytest.raises(UsageError, match="more parts"):
+        ledger.open("more", at=3.0, parent="s0")
 
 
 def test_a_session_becomes_a_part_of_another_later() -> None:
