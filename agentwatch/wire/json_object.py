@@ -64,8 +64,11 @@ def given(fields: Fields, key: str) -> Raw | None:
 
 
 def has(raw: Raw | bytes, pattern: re.Pattern[bytes]) -> bool:
-    """Whether the pattern is found anywhere. A find, with what it looks ahead for, is shorter than
-    1 KB; of a longer one there may be a find too many, and never one too few.
+    """Whether the pattern is found anywhere.
+
+    For patterns without positive look-aheads whose finds are shorter than 1 KB, as all that are
+    used here are. Where a negative look-ahead looks further than that, which in JSON takes a
+    kilobyte of blanks, there may be a find too many, and never one too few.
 
     Megabytes are searched piece by piece and not copied: no other thread comes between the two
     ends of a search.

@@ -81,8 +81,8 @@ _UNBILLED = frozenset(
         "logit_bias",
     ]
 )
-#: a letter of "ttl", escaped
 _TTL = re.compile(b'"ttl"')
+#: a letter of "ttl", escaped
 _HIDDEN_TTL = re.compile(rb"\\u00(?:74|6[cC])")
 #: models that show all that they make; of any other it is not known
 _NEVER_THINKS = re.compile(r"(ft:)?(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-4|gpt-3\.5)(?![\w.])")

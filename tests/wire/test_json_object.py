@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
+import pkgutil
 import re
 
 import msgspec
@@ -12,6 +14,7 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from agentwatch import wire
 from agentwatch.errors import Refusal
 from agentwatch.wire.json_object import (
     boolean,
@@ -179,3 +182,24 @@ def test_a_pattern_is_found_where_two_pieces_meet(cut: int) -> None:
     for what in (b'"type":"image"', b'"type":"text"'):
         raw = b"x" * ((256 << 10) - cut) + what + b"x" * (256 << 10)
         assert has(raw, _SPELT) == (what == b'"type":"image"')
+
+
+def searched_for() -> dict[str, bytes]:
+    """All patterns of bytes in the modules that search by `has`."""
+    found: dict[str, bytes] = {}
+    for each in pkgutil.iter_modules(wire.__path__):
+        module = importlib.import_module(f"{wire.__name__}.{each.name}")
+        if {"has", "has_escape"} & vars(module).keys():
+            for name, value in vars(module).items():
+                if isinstance(value, re.Pattern) and isinstance(value.pattern, bytes):
+                    found[f"{each.name}.{name}"] = value.pattern
+    return found
+
+
+@pytest.mark.parametrize(("name", "pattern"), searched_for().items())
+def test_a_find_is_longer_than_what_pieces_have_in_common(name: str, pattern: bytes) -> None:
+    """Then one that is cut in two would be missed, and with it what has to be paid for."""
+    # the parser's own reckoning, in which look-arounds have no width
+    _, longest = importlib.import_module("re._parser").parse(pattern).getwidth()
+    assert longest < 1 << 10
+    assert b"(?=" not in pattern
