@@ -9,7 +9,7 @@ code is 1 where
 
 - a call ended otherwise than what went wrong with it must end; the two replacements may each break
   as many calls as are made at once
-- memory grows by more than 1 MB in 100,000 calls over the last half (3 MB over a half of fewer than
+- memory grows by more than 1 MB in 100,000 calls over the last half (8 MB over a half of fewer than
   50,000: then it is still warming up)
 - at the end more files are open than at half time, or more than 64 connections are kept to the
   provider (only root sees either: for others it is said that they are not judged)
@@ -46,7 +46,7 @@ TENTHS = 10
 PATIENCE_S = 30.0
 SLOPE_KB = 1_024
 #: what memory may grow by while it warms up, and the calls after which it has
-WARMING_KB, WARM = 3_072, 50_000
+WARMING_KB, WARM = 8_192, 50_000
 WAL_MB = 16
 #: connections to the provider that may be kept: those of who hung up are read on for a while
 KEPT = 4 * AT_ONCE
