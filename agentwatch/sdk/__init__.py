@@ -10,6 +10,8 @@ else of it is touched, so every method that it has, or will have, is governed.
     session     the account that calls are charged to, and whether one may go, and which way
     route       a provider's request as the daemon takes it
     denial      a refusal, as an answer and as a typed error
+    again       a request that nobody can have read is asked again
+    answers     an answer's bytes, ended or metered on their way
     transport   the two drivers, sync and async, over all of that
     straight    a call that goes to the provider itself while the daemon is away
     spool       what such calls cost, on disk, until the daemon takes it in

@@ -16,11 +16,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
 from agentwatch.sdk.denial import Denial, whose
+from agentwatch.sdk.line import Unheard
 from agentwatch.sdk.loops import elsewhere
 from agentwatch.sdk.spool import Spool
 
 if TYPE_CHECKING:
     from agentwatch.sdk.session import Session
+
+
+#: what asking ends with where nobody can have heard it
+_UNHEARD = (FileNotFoundError, ConnectionRefusedError, Unheard)
 
 
 class Wanted(NamedTuple):
@@ -46,7 +51,14 @@ class Hold:
         self.iteration = 0
 
     def __enter__(self) -> Hold:
-        verdict = self._session.admit(can_go_alone=True)
+        try:
+            return self._begun(self._session.admit(can_go_alone=True))
+        except DaemonUnavailable as error:
+            if not isinstance(error.__cause__, _UNHEARD):
+                raise
+        return self._begun(self._session.admit(can_go_alone=True, anew=True))
+
+    def _begun(self, verdict: Any) -> Hold:
         if isinstance(verdict, Denial):
             raise _error(verdict)
         known = getattr(verdict, "known", None)

@@ -23,7 +23,14 @@ from agentwatch.sdk.denial import LASTING, UNAVAILABLE, Denial, cut
 from agentwatch.sdk.door import Door, find_door
 from agentwatch.sdk.holds import AsyncHold, Hold, Wanted
 from agentwatch.sdk.route import Way
-from agentwatch.sdk.terms import TIMEOUT_S, Terms, new_session_id, outer_session, terms_of
+from agentwatch.sdk.terms import (
+    TIMEOUT_S,
+    Terms,
+    fails_closed,
+    new_session_id,
+    outer_session,
+    terms_of,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,6 +80,7 @@ class Session:
         #: the last refusal that lasts, and the last that a call which began after it got past
         self._denied: Denial | None = None
         self._lifted: Denial | None = None
+        self._fails_open = terms.fail_open and not fails_closed(os.environ)
         self._warned = False
         self._entered: list[contextvars.Token[Session | None]] = []
 
@@ -83,10 +91,11 @@ class Session:
         """Whether `admit` has nothing to ask, so that it takes no time."""
         return self.door.is_proven and (self._token is not None or self.terms.origin is not None)
 
-    def admit(self, *, can_go_alone: bool) -> Through | Straight | Denial:
-        """Which way the next call goes. `can_go_alone`: the caller has a key of its own."""
+    def admit(self, *, can_go_alone: bool, anew: bool = False) -> Through | Straight | Denial:
+        """Which way the next call goes. `can_go_alone`: the caller has a key of its own. `anew`: it
+        was let through, and nobody has heard it."""
         known = tuple(each._denied for each in self._line())
-        silence = self.door.silence(self.terms.timeout_s)
+        silence = self._no_sign() if anew else self.door.silence(self.terms.timeout_s)
         if silence is None:
             try:
                 return Through(self._way(), self.door, known)
@@ -96,10 +105,19 @@ class Session:
                 return Denial("session_refused", str(error), self.id)
         return self._without_daemon(silence, can_go_alone)
 
+    def _no_sign(self) -> str | None:
+        """Why nobody answers, asked for certain: that somebody just did proves nothing now."""
+        try:
+            self.door.ask("GET", "/v1/healthz", timeout_s=self.terms.timeout_s)
+        except DaemonUnavailable as error:
+            return str(error)
+        return None
+
     def _without_daemon(self, silence: str, can_go_alone: bool) -> Straight | Denial:
-        if self._refusal is not None:
-            return self._refusal
-        if not self.terms.fail_open:
+        for each in self._line():
+            if each._refusal is not None:
+                return each._refusal
+        if not all(each._fails_open for each in self._line()):
             return self._unavailable(f"{silence}, and it fails closed")
         if not can_go_alone:
             return self._unavailable(f"{silence}, and this client has no provider key of its own")

@@ -18,6 +18,8 @@ INGEST_URL = "http://127.0.0.1:4141/v1/ingest"
 TIMEOUT_S = 2.0
 #: the project whose month is bounded where a monthly budget is given without a name for it
 DEFAULT_PROJECT = "default"
+#: what the settings read as false
+_NO = ("false", "0")
 
 
 class Terms(NamedTuple):
@@ -90,6 +92,11 @@ def outer_session(environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Id and token of the session that this process was started in; None: in none."""
     found = environ.get("AGENTWATCH_SESSION_ID"), environ.get("AGENTWATCH_SESSION_TOKEN")
     return (found[0], found[1]) if found[0] and found[1] else None
+
+
+def fails_closed(environ: Mapping[str, str]) -> bool:
+    """Whether this environment lets no call go ungoverned, as in `agentwatch run --fail-closed`."""
+    return environ.get("AGENTWATCH_ENFORCEMENT_FAIL_OPEN", "").strip().lower() in _NO
 
 
 def _name(value: str | None, argument: str) -> str | None:

@@ -11,17 +11,17 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from functools import cache
 from types import ModuleType
 from typing import Any
 
-from agentwatch.sdk.denial import Denial, LastEvent, denial_of
+from agentwatch.sdk.again import MOST_TIMES, is_unheard, watched_body
+from agentwatch.sdk.answers import AsyncEnding, AsyncTapped, Ending, Tapped, stream_class
+from agentwatch.sdk.denial import Denial, denial_of
 from agentwatch.sdk.door import Door
 from agentwatch.sdk.loops import elsewhere, running_loop
 from agentwatch.sdk.route import BASE_HEADER, SLOTS, daemon_headers, daemon_path, own_base
 from agentwatch.sdk.session import Session, Straight, Through
-from agentwatch.sdk.straight import Alone, Tap, prepare
+from agentwatch.sdk.straight import Alone, prepare
 
 #: the key of a client that has none of its own: the daemon has it
 NO_KEY = "no-key-here-the-daemon-has-it"
@@ -88,7 +88,7 @@ def _for_daemon(lib: ModuleType, request: Any, path: str, gate: Gate, through: T
         request.method,
         f"http://{host}{path}",
         headers=daemon_headers(request.headers.raw, through.way, host, told),
-        stream=request.stream,
+        stream=watched_body(lib, request.stream),
         extensions=request.extensions,
     )
 
@@ -137,13 +137,22 @@ class GovernedTransport(_Transport):
         path = self.gate.path(request)
         if isinstance(path, Denial):
             return self.gate.answer(self.lib, path)
-        verdict = self.gate.session.admit(can_go_alone=own_key(request))
+        session, alone, times = self.gate.session, own_key(request), 1
+        verdict = session.admit(can_go_alone=alone)
+        while isinstance(verdict, Through):
+            sent = _for_daemon(self.lib, request, path, self.gate, verdict)
+            try:
+                answer = self._pool(verdict.door).handle_request(sent)
+            except self.lib.TransportError as error:
+                if times > MOST_TIMES or not is_unheard(self.lib, error, sent, verdict.door):
+                    raise
+            else:
+                return self._received(answer, verdict)
+            times += 1
+            verdict = session.admit(can_go_alone=alone, anew=True)
         if isinstance(verdict, Denial):
             return self.gate.answer(self.lib, verdict)
-        if isinstance(verdict, Straight):
-            return self._alone(request, path)
-        sent = _for_daemon(self.lib, request, path, self.gate, verdict)
-        return self._received(self._pool(verdict.door).handle_request(sent), verdict)
+        return self._alone(request, path)
 
     def _received(self, response: Any, through: Through) -> Any:
         session = self.gate.session
@@ -154,7 +163,7 @@ class GovernedTransport(_Transport):
             return self.gate.answer(self.lib, denial) if self.gate.raises else response
         session.heard(None, through.known)
         if _is_stream(response):
-            response.stream = _stream_class(self.lib, Ending)(response.stream, session)
+            response.stream = stream_class(self.lib, Ending)(response.stream, session)
         return response
 
     def _alone(self, request: Any, path: str) -> Any:
@@ -171,7 +180,7 @@ class GovernedTransport(_Transport):
             raise
         tap = alone.answered(response.status_code, response.headers)
         if tap is not None:
-            response.stream = _stream_class(self.lib, Tapped)(response.stream, tap)
+            response.stream = stream_class(self.lib, Tapped)(response.stream, tap)
         return response
 
     def _pool(self, door: Door) -> Any:
@@ -215,20 +224,27 @@ class AsyncGovernedTransport(_Transport):
         path = self.gate.path(request)
         if isinstance(path, Denial):
             return self.gate.answer(self.lib, path)
-        verdict = await self._admitted(request)
+        verdict, times = await self._admitted(request), 1
+        while isinstance(verdict, Through):
+            sent = _for_daemon(self.lib, request, path, self.gate, verdict)
+            try:
+                answer = await self._pool(verdict.door).handle_async_request(sent)
+            except self.lib.TransportError as error:
+                if times > MOST_TIMES or not is_unheard(self.lib, error, sent, verdict.door):
+                    raise
+            else:
+                return await self._received(answer, verdict)
+            times += 1
+            verdict = await self._admitted(request, anew=True)
         if isinstance(verdict, Denial):
             return self.gate.answer(self.lib, verdict)
-        if isinstance(verdict, Straight):
-            return await self._alone(request, path)
-        sent = _for_daemon(self.lib, request, path, self.gate, verdict)
-        answer = await self._pool(verdict.door).handle_async_request(sent)
-        return await self._received(answer, verdict)
+        return await self._alone(request, path)
 
-    async def _admitted(self, request: Any) -> Through | Straight | Denial:
+    async def _admitted(self, request: Any, *, anew: bool = False) -> Through | Straight | Denial:
         session, alone = self.gate.session, own_key(request)
-        if session.is_ready:
+        if session.is_ready and not anew:
             return session.admit(can_go_alone=alone)
-        return await elsewhere(lambda: session.admit(can_go_alone=alone))
+        return await elsewhere(lambda: session.admit(can_go_alone=alone, anew=anew))
 
     async def _received(self, response: Any, through: Through) -> Any:
         session = self.gate.session
@@ -239,7 +255,7 @@ class AsyncGovernedTransport(_Transport):
             return self.gate.answer(self.lib, denial) if self.gate.raises else response
         session.heard(None, through.known)
         if _is_stream(response):
-            response.stream = _stream_class(self.lib, AsyncEnding)(response.stream, session)
+            response.stream = stream_class(self.lib, AsyncEnding)(response.stream, session)
         return response
 
     async def _alone(self, request: Any, path: str) -> Any:
@@ -257,7 +273,7 @@ class AsyncGovernedTransport(_Transport):
             raise
         tap = alone.answered(response.status_code, response.headers)
         if tap is not None:
-            response.stream = _stream_class(self.lib, AsyncTapped)(response.stream, tap)
+            response.stream = stream_class(self.lib, AsyncTapped)(response.stream, tap)
         return response
 
     def _pool(self, door: Door) -> Any:
@@ -281,105 +297,3 @@ class AsyncGovernedTransport(_Transport):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-# ---- answers
-
-
-@cache
-def _stream_class(lib: ModuleType, kind: type) -> Any:
-    """The stream as a class of `lib`, which asks for its own."""
-    base = lib.AsyncByteStream if hasattr(kind, "__aiter__") else lib.SyncByteStream
-    return type(kind.__name__, (kind, base), {})
-
-
-class Ending:
-    """An answer's events, up to the one by which the daemon ends them; there it raises ours."""
-
-    def __init__(self, stream: Any, session: Session) -> None:
-        self._stream = stream
-        self._session = session
-        self._last = LastEvent()
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._stream:
-            end = self._last.feed(chunk)
-            if end is None:
-                yield chunk
-                continue
-            before, reason, message = end
-            if before:
-                yield before
-            error = self._session.ended_by(reason, message).error()
-            if error is not None:
-                raise error
-            yield chunk[len(before) :]
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-class AsyncEnding:
-    """The same for async clients."""
-
-    def __init__(self, stream: Any, session: Session) -> None:
-        self._stream = stream
-        self._session = session
-        self._last = LastEvent()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            end = self._last.feed(chunk)
-            if end is None:
-                yield chunk
-                continue
-            before, reason, message = end
-            if before:
-                yield before
-            error = self._session.ended_by(reason, message).error()
-            if error is not None:
-                raise error
-            yield chunk[len(before) :]
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-class Tapped:
-    """An answer that came straight from the provider, metered."""
-
-    def __init__(self, stream: Any, tap: Tap) -> None:
-        self._stream = stream
-        self._tap = tap
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._stream:
-            if out := self._tap.feed(chunk):
-                yield out
-        if rest := self._tap.close():
-            yield rest
-
-    def close(self) -> None:
-        self._tap.close()
-        self._stream.close()
-
-
-class AsyncTapped:
-    """The same for async clients."""
-
-    def __init__(self, stream: Any, tap: Tap) -> None:
-        self._stream = stream
-        self._tap = tap
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            if out := self._tap.feed(chunk):
-                yield out
-        if rest := await elsewhere(self._tap.close):
-            yield rest
-
-    async def aclose(self) -> None:
-        try:
-            await elsewhere(self._tap.close, always=True)
-        finally:
-            await self._stream.aclose()

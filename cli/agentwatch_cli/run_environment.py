@@ -90,6 +90,8 @@ class Access(NamedTuple):
     home: str | None = None
     #: providers that only the configuration defines
     own: tuple[str, ...] = ()
+    #: with the daemon away no call may go, which is the SDK's to see to
+    fails_closed: bool = False
 
 
 class ChildEnvironment(NamedTuple):
@@ -124,6 +126,8 @@ def session_variables(access: Access) -> dict[str, str]:
         variables[f"{prefix}_API_KEY"] = access.token
     if access.home:
         variables["AGENTWATCH_HOME"] = access.home
+    if access.fails_closed:
+        variables["AGENTWATCH_ENFORCEMENT_FAIL_OPEN"] = "false"
     return variables
 
 

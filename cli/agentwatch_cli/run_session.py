@@ -76,6 +76,7 @@ def open_session(control: Control, asked: Asked, *, wrapper: bool, home: str | N
         socket=str(control.socket_path),
         home=home,
         own=tuple(status.get("own_providers", ())),
+        fails_closed=asked.fail_open is False,
     )
     _tell_ceiling(asked, session)
     _tell_state(session)
