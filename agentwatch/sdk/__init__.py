@@ -10,6 +10,8 @@ else of it is touched, so every method that it has, or will have, is governed.
     session     the account that calls are charged to, and whether one may go, and which way
     route       a provider's request as the daemon takes it
     denial      a refusal, as an answer and as a typed error
+    inside      code that runs in a session: a `with`, or each call of a function
+    forks       locks that a fork leaves open
     again       a request that nobody can have read is asked again
     answers     an answer's bytes, ended or metered on their way
     transport   the two drivers, sync and async, over all of that

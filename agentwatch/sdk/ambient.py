@@ -14,13 +14,13 @@ import importlib.abc
 import importlib.machinery
 import logging
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 from agentwatch.errors import UsageError
-from agentwatch.sdk.session import ambient
+from agentwatch.sdk.forks import ForkLock
+from agentwatch.sdk.inside import ambient
 
 logger = logging.getLogger("agentwatch")
 
@@ -31,7 +31,7 @@ CLIENTS = {
     "groq": ("Groq", "AsyncGroq"),
     "google.genai": ("Client",),
 }
-_lock = threading.Lock()
+_lock = ForkLock()
 _looked_after: set[str] = set()
 
 

@@ -7,21 +7,19 @@ daemon is away, or nowhere.
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import functools
-import inspect
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-from agentwatch.errors import AgentWatchError, DaemonUnavailable
-from agentwatch.sdk import leaving
+from agentwatch.errors import AgentWatchError, DaemonUnavailable, UsageError
+from agentwatch.sdk import inside, leaving
 from agentwatch.sdk.denial import LASTING, UNAVAILABLE, Denial, cut
 from agentwatch.sdk.door import Door, find_door
+from agentwatch.sdk.forks import ForkLock
 from agentwatch.sdk.holds import AsyncHold, Hold, Wanted
+from agentwatch.sdk.inside import F
 from agentwatch.sdk.route import Way
 from agentwatch.sdk.terms import (
     TIMEOUT_S,
@@ -31,8 +29,6 @@ from agentwatch.sdk.terms import (
     outer_session,
     terms_of,
 )
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 logger = logging.getLogger("agentwatch")
 
@@ -55,12 +51,6 @@ class Straight(NamedTuple):
     reason: str
 
 
-#: the session of the `with agentwatch.session(…)` that this code runs in
-_ambient: contextvars.ContextVar[Session | None] = contextvars.ContextVar(
-    "agentwatch_session", default=None
-)
-
-
 class Session:
     """An account of its own, a part of the one that this runs in, or that one itself."""
 
@@ -76,13 +66,15 @@ class Session:
         joined = self._joined[0] if self._joined and self._is_its_outer else None
         self.id: str = joined or terms.session_id or new_session_id()
         self._token: str | None = self._joined[1] if self._joined and joined else None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         #: the last refusal that lasts, and the last that a call which began after it got past
         self._denied: Denial | None = None
         self._lifted: Denial | None = None
         self._fails_open = terms.fail_open and not fails_closed(os.environ)
         self._warned = False
-        self._entered: list[contextvars.Token[Session | None]] = []
+        #: one for each `with` that is around something now, in whichever thread or task
+        self._entered: list[None] = []
+        self._over = False
 
     # ---- may a call go, and which way?
 
@@ -255,6 +247,7 @@ class Session:
         """No further call is meant. A session that was named, or joined, is not closed: others may
         be in it."""
         if self._token is not None and self._is_nameless:
+            self._over = True
             leaving.stays(self.id)
             with contextlib.suppress(AgentWatchError):
                 self._ask("POST", f"/v1/sessions/{self.id}/close", {})
@@ -296,8 +289,14 @@ class Session:
     def __enter__(self) -> Session:
         from agentwatch.sdk.ambient import govern_new_clients
 
+        if self._over:
+            raise UsageError(
+                f"session {self.id} ended with its last `with`: make another one, or give it a "
+                "session_id, by which it can be entered again"
+            )
         govern_new_clients()
-        self._entered.append(_ambient.set(self))
+        self._entered.append(None)
+        inside.enter(self)
         return self
 
     def __exit__(
@@ -306,7 +305,8 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _ambient.reset(self._entered.pop())
+        inside.leave(self)
+        self._entered.pop()
         if not self._entered:
             self.close()
 
@@ -322,28 +322,9 @@ class Session:
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: F) -> F:
-        """Each call of `function` has a session of its own, of these terms."""
-
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def governed_async(*args: Any, **kwargs: Any) -> Any:
-                with Session(self.terms, ambient()):
-                    return await function(*args, **kwargs)
-
-            return cast(F, governed_async)
-
-        @functools.wraps(function)
-        def governed(*args: Any, **kwargs: Any) -> Any:
-            with Session(self.terms, ambient()):
-                return function(*args, **kwargs)
-
-        return cast(F, governed)
-
-
-def ambient() -> Session | None:
-    """The session that this code runs in."""
-    return _ambient.get()
+        """Each call of `function` has a session of its own, of these terms; one of a generator
+        function, around its own code and not around what is done between its steps."""
+        return inside.governed(function, lambda: Session(self.terms, inside.ambient()))
 
 
 def session(
@@ -377,4 +358,4 @@ def session(
         ingest_url=ingest_url,
         timeout_seconds=timeout_seconds,
     )
-    return Session(terms, ambient())
+    return Session(terms, inside.ambient())

@@ -9,7 +9,6 @@ the other's answers.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from types import ModuleType
 from typing import Any
@@ -18,6 +17,7 @@ from agentwatch.sdk.again import MOST_TIMES, is_unheard, watched_body
 from agentwatch.sdk.answers import AsyncEnding, AsyncTapped, Ending, Tapped, stream_class
 from agentwatch.sdk.denial import Denial, denial_of
 from agentwatch.sdk.door import Door
+from agentwatch.sdk.forks import ForkLock
 from agentwatch.sdk.loops import elsewhere, running_loop
 from agentwatch.sdk.route import BASE_HEADER, SLOTS, daemon_headers, daemon_path, own_base
 from agentwatch.sdk.session import Session, Straight, Through
@@ -130,7 +130,7 @@ class GovernedTransport(_Transport):
     def __init__(self, lib: ModuleType, gate: Gate, own: Any) -> None:
         super().__init__(lib, gate, own)
         self._pools: dict[tuple[int, Any], Any] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def handle_request(self, request: Any) -> Any:
         """One request, there and back."""

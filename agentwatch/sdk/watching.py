@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentwatch.errors import CallDenied, UsageError
 from agentwatch.sdk.denial import denial_of
-from agentwatch.sdk.session import Session, ambient
+from agentwatch.sdk.inside import ambient
+from agentwatch.sdk.session import Session
 from agentwatch.sdk.terms import TIMEOUT_S, Terms, terms_of
 from agentwatch.sdk.transport import (
     BASE,
