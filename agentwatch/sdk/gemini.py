@@ -15,6 +15,7 @@ from agentwatch.sdk.watching import (
     NO_WEBSOCKETS,
     governed,
     governed_copy,
+    kept_gate,
     new_session,
     set_no_key,
     take_terms,
@@ -80,6 +81,7 @@ def govern_gemini(client: Any, gate: Gate | None, terms: Terms | None) -> None:
             "Vertex AI is no server that the daemon reaches: hold its calls by hand instead, "
             "`with agentwatch.session(…).hold(provider, model) as hold: …`"
         )
+    gate = gate or kept_gate(governed(api._httpx_client), terms)
     if gate is None:
         base = str(api._http_options.base_url)
         gate = Gate("gemini", new_session(terms), base, raises=True)

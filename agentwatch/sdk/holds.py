@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -134,6 +135,8 @@ class AsyncHold:
 
     def __init__(self, hold: Hold) -> None:
         self._hold = hold
+        self._lock = threading.Lock()
+        self._is_in = self._is_left = False
 
     @property
     def id(self) -> str | None:
@@ -146,8 +149,27 @@ class AsyncHold:
         return self._hold.held_usd
 
     async def __aenter__(self) -> AsyncHold:
-        await elsewhere(self._hold.__enter__)
+        try:
+            await elsewhere(self._enter)
+        except BaseException:
+            with self._lock:
+                self._is_left, is_in = True, self._is_in
+            if is_in:
+                await elsewhere(self._give_back, always=True)
+            raise
         return self
+
+    def _enter(self) -> None:
+        """In a thread, which goes on where the task that waits for it is cancelled."""
+        self._hold.__enter__()
+        with self._lock:
+            self._is_in, is_left = True, self._is_left
+        if is_left:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        with contextlib.suppress(AgentWatchError):
+            self._hold.void()
 
     async def settle(self, answer: Any = None) -> None:
         """See Hold.settle."""
@@ -177,11 +199,15 @@ def told_of(told: Any) -> dict[str, Any]:
     UsageError."""
     if told is None:
         return {}
-    said = plain(told)
+    try:
+        said = _short(plain(told))
+        json.dumps(said)
+    except (TypeError, ValueError, RecursionError):
+        said = None
     if not isinstance(said, dict):
         raise UsageError(f"a hold is settled by a provider's answer, and {type(told)} is none")
     if any(name in said for name in _USAGE_IN):
-        return {"answer": _short(said)}
+        return {"answer": said}
     return {"usage": said}
 
 

@@ -150,6 +150,10 @@ class Session:
     def _refusal(self) -> Denial | None:
         return None if self._denied is self._lifted else self._denied
 
+    def is_in(self, other: Session) -> bool:
+        """Whether this is the other one, or a part of it."""
+        return any(each is other for each in self._line())
+
     def _line(self) -> Iterator[Session]:
         """This session, and those that it is a part of."""
         each: Session | None = self

@@ -75,7 +75,7 @@ def terms_of(
         mode="observe" if agentwatch_enforcement_mode is False else None,
         project=_name(project, "agentwatch_project"),
         team=_name(agentwatch_team, "agentwatch_team"),
-        fail_open=bool(agentwatch_enforcement_fail_open),
+        fail_open=_flag(agentwatch_enforcement_fail_open),
         api_key=_key(agentwatch_api_key),
         origin=_origin(ingest_url),
         timeout_s=_seconds(timeout_seconds),
@@ -121,6 +121,12 @@ def _usd(value: object, name: str) -> float | None:
     if not math.isfinite(amount) or amount < 0:
         raise UsageError(f"{name} must be zero or more, like 2.00")
     return amount
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError("agentwatch_enforcement_fail_open is True or False")
+    return value
 
 
 def _seconds(value: float) -> float:

@@ -125,8 +125,7 @@ def govern(client: Any, provider: str, gate: Gate | None, terms: Terms | None) -
     if getattr(client, "_provider", None) is not None:
         raise UsageError(_ELSEWHERE.format(type(client).__name__, "provider=…"))
     before = governed(http)
-    if gate is None and before is not None and terms is None:
-        gate = before.gate
+    gate = gate or kept_gate(before, terms)
     if gate is None:
         gate = Gate(provider, new_session(terms), str(client.base_url))
     client._agentwatch_gate = gate
@@ -136,6 +135,16 @@ def govern(client: Any, provider: str, gate: Gate | None, terms: Terms | None) -
         client._client = governed_copy(http, gate)
     elif before.gate is not gate:
         client._client = governed_copy(before.own, gate)
+
+
+def kept_gate(before: Any, terms: Terms | None) -> Gate | None:
+    """The gate of a client that is governed already, and of which nothing else is asked: neither
+    by terms, nor by a session around this that its own is no part of."""
+    if before is None or terms is not None:
+        return None
+    gate: Gate = before.gate
+    around = ambient()
+    return gate if around is None or gate.session.is_in(around) else None
 
 
 def governed(http: Any) -> GovernedTransport | AsyncGovernedTransport | None:

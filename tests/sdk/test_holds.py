@@ -12,6 +12,7 @@ import groq
 import openai
 import pytest
 from harness import Daemon, chat, nanos, wait_until
+from openai.types import CompletionUsage
 
 import agentwatch
 from agentwatch import AgentBudgetCheckUnavailable, AgentBudgetExceeded, AgentSessionKilled
@@ -237,7 +238,9 @@ def test_a_hold_is_ended_before_it_began(beside: Daemon) -> None:
         agentwatch.session(1.0).hold("openai", "gpt-4o").settle()
 
 
-@pytest.mark.parametrize("told", [object(), "{", b"", "[]", 5, [USAGE]])
+@pytest.mark.parametrize(
+    "told", [object(), "{", b"", "[]", 5, [USAGE], {"usage": object()}, CompletionUsage]
+)
 def test_what_is_no_answer_settles_a_hold(beside: Daemon, told: Any) -> None:
     session = agentwatch.session(1.0)
     with session.hold("openai", "gpt-4o", input_tokens=1, max_output_tokens=1) as hold:
@@ -283,8 +286,23 @@ def test_a_picture_and_a_vector_travel_with_their_answer() -> None:
 
 
 def test_a_provider_s_usage_object_is_taken_as_it_is() -> None:
-    from openai.types import CompletionUsage
-
     usage = CompletionUsage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
     assert plain(usage) == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     assert plain(USAGE) is USAGE
+
+
+def test_a_hold_whose_task_was_cancelled_while_it_was_made_stays(beside: Daemon) -> None:
+    """Its thread, which is held up here, goes on, and makes the hold."""
+    session = agentwatch.session(1.0)
+
+    async def cancelled() -> None:
+        with session._lock:
+            entering = asyncio.create_task(session.ahold("openai", "gpt-4o").__aenter__())
+            await asyncio.sleep(0.2)
+            entering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await entering
+
+    asyncio.run(cancelled())
+    shown = beside.get(f"/v1/sessions/{session.id}")
+    assert (shown["iterations"], shown["held_usd"], shown["settled_usd"]) == (1, 0, 0)

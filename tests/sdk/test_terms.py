@@ -63,6 +63,8 @@ def test_the_usual_ingest_url_names_no_daemon_of_its_own() -> None:
         {"agentwatch_session_budget_usd": True},
         {"agentwatch_session_budget_usd": "two"},
         {"agentwatch_monthly_budget_usd": float("inf")},
+        {"agentwatch_enforcement_fail_open": "false"},
+        {"agentwatch_enforcement_fail_open": None},
         {"timeout_seconds": 0},
         {"timeout_seconds": "1"},
         {"ingest_url": "https://elsewhere.example/v1/ingest"},

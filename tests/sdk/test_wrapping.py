@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import openai
 import pytest
@@ -52,6 +53,17 @@ def test_wrapping_twice_moves_the_client_to_the_other_session(beside: Daemon) ->
     wrap(watched, agentwatch_session_id="second").chat.completions.create(**chat())
     counts = [beside.get(f"/v1/sessions/{name}")["iterations"] for name in ("first", "second")]
     assert counts == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [agentwatch.WatchedOpenAI, agentwatch.WatchedGemini])
+def test_wrapping_twice_without_arguments_opens_another_session(beside: Daemon, kind: Any) -> None:
+    client = kind(agentwatch_session_id="kept")
+    assert wrap(client).agentwatch_session.id == "kept"
+    with agentwatch.session(1.0) as around:
+        part = kind(agentwatch_session_budget_usd=0.5)
+        own = part.agentwatch_session
+        assert wrap(part).agentwatch_session is own
+        assert wrap(client).agentwatch_session is around
 
 
 def test_the_client_s_own_http_client_is_changed(beside: Daemon) -> None:
