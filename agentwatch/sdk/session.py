@@ -34,6 +34,7 @@ logger = logging.getLogger("agentwatch")
 
 #: what is above a session that this one is a part of is above it too, and not for it to say
 _OUTER_S = ("project", "team", "monthly_usd")
+_THE_WHOLE_S = "those of the session that it runs in: say them there"
 
 
 class Through(NamedTuple):
@@ -66,6 +67,7 @@ class Session:
         joined = self._joined[0] if self._joined and self._is_its_outer else None
         self.id: str = joined or terms.session_id or new_session_id()
         self._token: str | None = self._joined[1] if self._joined and joined else None
+        self._check_above()
         self._lock = ForkLock()
         #: the last refusal that lasts, and the last that a call which began after it got past
         self._denied: Denial | None = None
@@ -75,6 +77,17 @@ class Session:
         #: one for each `with` that is around something now, in whichever thread or task
         self._entered: list[None] = []
         self._over = False
+
+    def _check_above(self) -> None:
+        """What can't be said from inside is told: by a warning in `agentwatch run`, where the
+        program may have been written for other places."""
+        terms = self.terms
+        if terms.origin or not (terms.project or terms.team or terms.monthly_usd is not None):
+            return
+        if self._outer is not None:
+            raise UsageError(f"project, team and month of a part are {_THE_WHOLE_S}")
+        if self._joined is not None:
+            logger.warning("project, team and month are ignored here: they are %s", _THE_WHOLE_S)
 
     # ---- may a call go, and which way?
 

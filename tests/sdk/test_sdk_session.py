@@ -16,7 +16,7 @@ from harness import Daemon, chat, nanos, wait_until
 
 import agentwatch
 from agentwatch import AgentBudgetCheckUnavailable, AgentBudgetExceeded, WatchedOpenAI
-from agentwatch.errors import AgentWatchError
+from agentwatch.errors import AgentWatchError, UsageError
 from agentwatch.standin.process import StandinProcess
 
 #: what one call of `ask` comes to at the stand-in, in USD, at most
@@ -183,6 +183,19 @@ def test_who_kills_the_whole_leaves_its_parts_going(
         with pytest.raises(agentwatch.AgentSessionKilled):
             ask(client)
     assert beside.get(f"/v1/sessions/{inner.id}")["state"] == "killed"
+
+
+def test_what_only_the_whole_can_say_is_dropped_without_a_word(
+    beside: Daemon, program: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for said in ({"agentwatch_project": "p"}, {"agentwatch_monthly_budget_usd": 0}):
+        with agentwatch.session(1.0), pytest.raises(UsageError, match="say them there"):
+            WatchedOpenAI(**said)
+    run = beside.open(1.0)
+    program.setenv("AGENTWATCH_SESSION_ID", run.id)
+    program.setenv("AGENTWATCH_SESSION_TOKEN", run.token)
+    ask(WatchedOpenAI(agentwatch_project="p"))
+    assert "say them there" in caplog.text
 
 
 def test_a_stranger_s_session_is_taken_for_a_part(beside: Daemon) -> None:
