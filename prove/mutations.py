@@ -295,14 +295,6 @@ MUTANTS = (
         SIMULATOR,
     ),
     one(
-        "extension_never_granted_by_the_store",
-        "a stream is cut off though there is money for more of it",
-        CORE + "ledger.py",
-        "if any(purse.free < nanos for purse in self.purses(session, hold.accounts)):",
-        "if True:",
-        "tests/store/test_operations.py",
-    ),
-    one(
         "passed_on_before_extension",
         "what a stream says past its hold is passed on before more is set aside on the disk",
         DAEMON + "flight.py",
