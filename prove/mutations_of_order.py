@@ -62,7 +62,7 @@ OF_ORDER = (
         "a session whose ceiling refused a part's call stands as if it had not",
         CORE + "ledger.py",
         "if not isinstance(short, Session) or short.state != acc.ACTIVE:",
-        "if not isinstance(short, Session) or short.state != acc.ACTIVE or short.children:",
+        "if not isinstance(short, Session) or short.state != acc.ACTIVE or short.id in self.parts:",
         SIMULATOR,
     ),
     one(

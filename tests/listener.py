@@ -1,4 +1,5 @@
-"""Something that answers in a daemon's place: connections that a test serves as it likes."""
+"""Something that answers in a daemon's or a provider's place: connections that a test serves as it
+likes."""
 
 from __future__ import annotations
 

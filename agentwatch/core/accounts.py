@@ -90,8 +90,6 @@ class Session(Account, kw_only=True):
     passes: dict[str, int] = field(default_factory=dict)
     #: the accounts that this session is a part of, the nearest first: its calls are held there too
     parents: tuple[str, ...] = ()
-    #: sessions that are a part of this one
-    children: int = 0
     #: calls of it came through the daemon: a record of one that was made elsewhere is of those
     proxied: bool = False
     risks: dict[str, int] = field(default_factory=dict)

@@ -34,9 +34,10 @@ class Bounds(Balances):
 
     def has_most_parts(self, whole: Session) -> bool:
         """Whether so many of its own parts are open that there can be no more."""
-        if whole.children < acc.MOST_CHILDREN:
+        parts = self.parts.get(whole.id, ())
+        if len(parts) < acc.MOST_CHILDREN:
             return False
-        own = (part for part in self.parts.get(whole.id, ()) if part.parents[0] == whole.id)
+        own = (part for part in parts if part.parents[0] == whole.id)
         return sum(part.state not in acc.ENDED for part in own) >= acc.MOST_CHILDREN
 
     def lineage(self, session: Session) -> tuple[Session, ...]:

@@ -85,8 +85,6 @@ class Balances:
             ids = self.holds[entry.hold].accounts
         elif isinstance(entry, (e.Settled, e.Voided)):
             ids = self.ended[entry.hold].accounts
-        elif isinstance(entry, e.Opened) and entry.parent is not None:
-            ids = tuple(map(acc.session_account, (entry.session, entry.parent)))
         elif isinstance(entry, e.CeilingSet):
             named = entry.account.startswith("session:")
             ids = (entry.account,) if named else tuple(self._months_from(entry))
@@ -115,7 +113,6 @@ class Balances:
         )
         if entry.parent is not None:
             parent = self.session(entry.parent)
-            parent.children += 1
             session.parents = (parent.id, *parent.parents)
         self.add_session(session)
 

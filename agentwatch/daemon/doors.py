@@ -44,11 +44,11 @@ class Connection(RequestHandler):
     """One client's connection."""
 
     def __init__(
-        self, *args: Any, head_timeout_s: float, framed: Framed | None, **kwargs: Any
+        self, *args: Any, head_timeout_s: float, speak_frames: SpeakFrames | None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         #: None: frames are not spoken here, or not on this connection
-        self._framed = framed
+        self._speak_frames = speak_frames
         self._frames: frames.Frames | None = None
         self._head_timeout_s = head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
@@ -68,10 +68,10 @@ class Connection(RequestHandler):
             self.peer_is_marked = is_marked(self.pid) or not _peer_lives(transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._framed is not None:
+        if self._speak_frames is not None:
             if data[:1] == frames.FIRST:
-                self._frames = self._framed(self)
-            self._framed = None
+                self._frames = self._speak_frames(self)
+            self._speak_frames = None
         if self._frames is not None:
             self._feed(self._frames, data)
             return
@@ -161,8 +161,8 @@ class Connection(RequestHandler):
         self.force_close()
 
 
-#: what a connection that speaks frames is given
-Framed = Callable[[Connection], frames.Frames]
+#: what a connection is given that speaks frames
+SpeakFrames = Callable[[Connection], frames.Frames]
 
 
 class Door(web.Server):
@@ -173,10 +173,10 @@ class Door(web.Server):
         handler: Any,
         settings: DoorsSettings,
         most: int = 1 << 20,
-        framed: Framed | None = None,
+        speak_frames: SpeakFrames | None = None,
     ) -> None:
         """With more than `most` connections, the oldest on which nothing goes on give way.
-        `framed`: frames are spoken as well."""
+        `speak_frames`: frames are spoken as well."""
         super().__init__(
             handler,
             access_log=None,
@@ -188,7 +188,7 @@ class Door(web.Server):
             lingering_time=1.0,
         )
         self._settings = settings
-        self._framed = framed
+        self._speak_frames = speak_frames
         self._most = most
         #: in the order in which they came
         self._open: dict[Connection, None] = {}
@@ -233,7 +233,7 @@ class Door(web.Server):
             self,
             loop=self._loop,
             head_timeout_s=self._settings.head_timeout_s,
-            framed=self._framed,
+            speak_frames=self._speak_frames,
             **self._kwargs,
         )
 

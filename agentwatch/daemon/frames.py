@@ -47,7 +47,7 @@ class Framed(NamedTuple):
 
 
 #: what has to wait for something is a coroutine
-Answer = Callable[[Question], Framed | Coroutine[Any, Any, Framed]]
+Do = Callable[[Question], Framed | Coroutine[Any, Any, Framed]]
 
 
 class Frames:
@@ -56,11 +56,11 @@ class Frames:
     def __init__(
         self,
         transport: asyncio.Transport,
-        answer: Answer,
+        do: Do,
         spawn: Callable[[Any, str], object],
     ) -> None:
         self._transport = transport
-        self._answer = answer
+        self._do = do
         self._spawn = spawn
         self._came = bytearray()
         #: a question is being answered
@@ -89,7 +89,7 @@ class Frames:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._cut_off()
             return
-        answer = self._answer(question)
+        answer = self._do(question)
         if isinstance(answer, Framed):
             self._send(answer)
         else:

@@ -20,7 +20,7 @@ def stream_class(lib: ModuleType, kind: type) -> Any:
     return type(kind.__name__, (kind, base), {})
 
 
-class Ending:
+class _ToItsEnd:
     """An answer's events, up to the one by which the daemon ends them; there it raises ours."""
 
     def __init__(self, stream: Any, session: Session) -> None:
@@ -28,45 +28,38 @@ class Ending:
         self._session = session
         self._last = LastEvent()
 
+    def _until_end(self, chunk: bytes) -> Iterator[bytes]:
+        end = self._last.feed(chunk)
+        if end is None:
+            yield chunk
+            return
+        before, reason, message = end
+        if before:
+            yield before
+        error = self._session.ended_by(reason, message).error()
+        if error is not None:
+            raise error
+        yield chunk[len(before) :]
+
+
+class Ending(_ToItsEnd):
+    """For sync clients."""
+
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._stream:
-            end = self._last.feed(chunk)
-            if end is None:
-                yield chunk
-                continue
-            before, reason, message = end
-            if before:
-                yield before
-            error = self._session.ended_by(reason, message).error()
-            if error is not None:
-                raise error
-            yield chunk[len(before) :]
+            yield from self._until_end(chunk)
 
     def close(self) -> None:
         self._stream.close()
 
 
-class AsyncEnding:
-    """The same for async clients."""
-
-    def __init__(self, stream: Any, session: Session) -> None:
-        self._stream = stream
-        self._session = session
-        self._last = LastEvent()
+class AsyncEnding(_ToItsEnd):
+    """For async clients."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
-            end = self._last.feed(chunk)
-            if end is None:
-                yield chunk
-                continue
-            before, reason, message = end
-            if before:
-                yield before
-            error = self._session.ended_by(reason, message).error()
-            if error is not None:
-                raise error
-            yield chunk[len(before) :]
+            for piece in self._until_end(chunk):
+                yield piece
 
     async def aclose(self) -> None:
         await self._stream.aclose()

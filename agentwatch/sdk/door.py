@@ -69,6 +69,10 @@ class Door:
         """The daemon has just answered, here or on another connection."""
         self._heard_at = time.monotonic()
 
+    def doubt(self) -> None:
+        """What was heard proves nothing any more: a connection ended and nobody had read it."""
+        self._heard_at = -PROVEN_S
+
     def silence(self, timeout_s: float) -> str | None:
         """Why nobody can be expected to answer; None: somebody does."""
         if self.is_proven:

@@ -62,13 +62,14 @@ class Hold:
     def _begun(self, verdict: Any) -> Hold:
         if isinstance(verdict, Denial):
             raise _error(verdict)
-        known = getattr(verdict, "known", None)
-        if known is None:
+        from agentwatch.sdk.session import Straight
+
+        if isinstance(verdict, Straight):
             self._spool = Spool.of(self._session.terms)
             return self
         wanted = {key: value for key, value in self._wanted._asdict().items() if value is not None}
         told = self._asked("", {"session_id": self._session.id, **wanted})
-        self._session.heard(None, known)
+        self._session.heard(None, verdict.known)
         self.id, self.held_usd = str(told["hold_id"]), float(told["held_usd"])
         self.iteration = int(told["iteration"])
         return self

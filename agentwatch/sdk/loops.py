@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,8 +20,12 @@ async def elsewhere(do: Callable[[], T], *, always: bool = False) -> T:
     """`do` in a thread, as the daemon or a disk is waited for. `always`: also for a task that is
     cancelled, as something has to be written down."""
     if _trio_token() is None:
-        # which asyncio has begun by then, cancelled or not
-        return await asyncio.to_thread(do)
+        if not always:
+            return await asyncio.to_thread(do)
+        # a cancellation takes back what waits for a free thread, were it not for the shield
+        work = asyncio.get_running_loop().run_in_executor(None, copy_context().run, do)
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(work)
     trio = sys.modules["trio"]
     with trio.CancelScope(shield=always):
         made: T = await trio.to_thread.run_sync(do, abandon_on_cancel=not always)

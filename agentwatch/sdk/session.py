@@ -46,10 +46,8 @@ class Through(NamedTuple):
     known: tuple[Denial | None, ...] = ()
 
 
-class Straight(NamedTuple):
+class Straight:
     """The call goes to the provider itself, as the daemon is away."""
-
-    reason: str
 
 
 class Session:
@@ -100,7 +98,9 @@ class Session:
         """Which way the next call goes. `can_go_alone`: the caller has a key of its own. `anew`: it
         was let through, and nobody has heard it."""
         known = tuple(each._denied for each in self._line())
-        silence = self._no_sign() if anew else self.door.silence(self.terms.timeout_s)
+        if anew:
+            self.door.doubt()
+        silence = self.door.silence(self.terms.timeout_s)
         if silence is None:
             try:
                 return Through(self._way(), self.door, known)
@@ -109,14 +109,6 @@ class Session:
             except AgentWatchError as error:
                 return Denial("session_refused", str(error), self.id)
         return self._without_daemon(silence, can_go_alone)
-
-    def _no_sign(self) -> str | None:
-        """Why nobody answers, asked for certain: that somebody just did proves nothing now."""
-        try:
-            self.door.ask("GET", "/v1/healthz", timeout_s=self.terms.timeout_s)
-        except DaemonUnavailable as error:
-            return str(error)
-        return None
 
     def _without_daemon(self, silence: str, can_go_alone: bool) -> Straight | Denial:
         for each in self._line():
@@ -134,7 +126,7 @@ class Session:
                 silence,
                 self.id,
             )
-        return Straight(silence)
+        return Straight()
 
     def _unavailable(self, reason: str) -> Denial:
         message = (

@@ -124,6 +124,13 @@ class _Transport:
         return self.own._transport_for_url(request.url)
 
 
+def _ways_in(lib: ModuleType, door: Door) -> dict[str, Any]:
+    """How the connections to a daemon are made."""
+    limits = lib.Limits(max_connections=1000, max_keepalive_connections=100)
+    at = {"uds": door.address} if isinstance(door.address, str) else {}
+    return {"limits": limits, "trust_env": False, **at}
+
+
 class GovernedTransport(_Transport):
     """Carries a sync client's requests."""
 
@@ -193,10 +200,7 @@ class GovernedTransport(_Transport):
         return pool
 
     def _new_pool(self, door: Door) -> Any:
-        address = door.address
-        options = {"uds": address} if isinstance(address, str) else {}
-        limits = self.lib.Limits(max_connections=1000, max_keepalive_connections=100)
-        return self.lib.HTTPTransport(limits=limits, trust_env=False, **options)
+        return self.lib.HTTPTransport(**_ways_in(self.lib, door))
 
     def close(self) -> None:
         """Close the connections to the daemon, and the client as it was."""
@@ -280,10 +284,7 @@ class AsyncGovernedTransport(_Transport):
         pools = self._loops.setdefault(running_loop(), {})
         key = (os.getpid(), door.address)
         if key not in pools:
-            address = door.address
-            options = {"uds": address} if isinstance(address, str) else {}
-            limits = self.lib.Limits(max_connections=1000, max_keepalive_connections=100)
-            pools[key] = self.lib.AsyncHTTPTransport(limits=limits, trust_env=False, **options)
+            pools[key] = self.lib.AsyncHTTPTransport(**_ways_in(self.lib, door))
         return pools[key]
 
     async def aclose(self) -> None:

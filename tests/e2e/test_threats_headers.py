@@ -6,14 +6,13 @@ answers is as rude as it gets.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 from harness import Agent, Daemon, chat, environment, new_home, running
+from listener import Listener
 
 from agentwatch.standin.process import StandinProcess
 
@@ -28,47 +27,35 @@ ANSWER = json.dumps(
 ).encode()
 
 
-class Recorder:
+class Recorder(Listener):
     """A provider that keeps each request's bytes and answers with `head` and ANSWER."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []
         self.extra = b""
         self.raw: bytes | None = None
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__(None)
+        self.port = self.address[1]
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-
-    def _answer(self, connection: socket.socket) -> None:
-        with connection:
-            data = b""
-            while b"\r\n\r\n" not in data:
-                data += connection.recv(65_536)
-            head, _, body = data.partition(b"\r\n\r\n")
-            length = next(
-                (
-                    int(line.split(b":")[1])
-                    for line in head.split(b"\r\n")
-                    if line.lower().startswith(b"content-length:")
-                ),
-                0,
-            )
-            while len(body) < length:
-                body += connection.recv(65_536)
-            self.requests.append(head + b"\r\n\r\n" + body)
-            plain = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
-            size = b"Content-Length: %d\r\n" % len(ANSWER)
-            # the daemon may have seen enough of it
-            with contextlib.suppress(ConnectionError):
-                connection.sendall(self.raw or plain + self.extra + size + b"\r\n" + ANSWER)
+    def answer(self, connection: socket.socket) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65_536)
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = next(
+            (
+                int(line.split(b":")[1])
+                for line in head.split(b"\r\n")
+                if line.lower().startswith(b"content-length:")
+            ),
+            0,
+        )
+        while len(body) < length:
+            body += connection.recv(65_536)
+        self.requests.append(head + b"\r\n\r\n" + body)
+        plain = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        size = b"Content-Length: %d\r\n" % len(ANSWER)
+        connection.sendall(self.raw or plain + self.extra + size + b"\r\n" + ANSWER)
 
     def headers(self) -> list[tuple[str, str]]:
         """Of the only request."""
@@ -79,9 +66,6 @@ class Recorder:
     def body(self) -> bytes:
         (request,) = self.requests
         return request.partition(b"\r\n\r\n")[2]
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from harness import Agent, Daemon, chat, environment, new_home, running, wait_until
+from listener import Listener
 
 from agentwatch.standin.process import StandinProcess
 
@@ -130,32 +130,22 @@ def test_a_form_does_not_say_twice_how_much_it_costs(
 # ---- the key
 
 
-class Repeater:
+class Repeater(Listener):
     """A server that answers with a redirect to where it was asked, as frameworks do for a slash."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__(None)
+        self.port = self.address[1]
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with connection:
-                line = connection.recv(65_536).split(b"\r\n", 1)[0].decode()
-                self.asked.append(line)
-                where = f"http://127.0.0.1:{self.port}{line.split(' ')[1]}"
-                connection.sendall(
-                    f"HTTP/1.1 307 There\r\nLocation: {where}\r\nContent-Length: 0\r\n"
-                    "Connection: close\r\n\r\n".encode()
-                )
-
-    def close(self) -> None:
-        self._socket.close()
+    def answer(self, connection: socket.socket) -> None:
+        line = connection.recv(65_536).split(b"\r\n", 1)[0].decode()
+        self.asked.append(line)
+        where = f"http://127.0.0.1:{self.port}{line.split(' ')[1]}"
+        connection.sendall(
+            f"HTTP/1.1 307 There\r\nLocation: {where}\r\nContent-Length: 0\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
 
 
 @pytest.fixture(scope="module")

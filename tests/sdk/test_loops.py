@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from sdk_calls import ROWS, Row, closing
 
 import agentwatch
 from agentwatch import AgentSessionKilled
+from agentwatch.sdk.loops import elsewhere
 from agentwatch.standin.process import StandinProcess
 
 TRIO = [row for row in ROWS if row.is_async]
@@ -94,3 +98,18 @@ def test_a_hold_under_trio_is_left_open(beside: Daemon) -> None:
     shown = beside.get(f"/v1/sessions/{trio.run(held)}")
     assert (shown["iterations"], shown["held_usd"]) == (2, 0)
     assert shown["settled_usd"] > (100 * 2.5 + 20 * 10) / 1e6
+
+
+async def test_what_must_be_done_is_taken_back_while_all_threads_are_busy() -> None:
+    """By the cancellation of the task that waits for it."""
+    loop, go, done = asyncio.get_running_loop(), threading.Event(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+    busy = loop.run_in_executor(None, go.wait, 20)
+    task = asyncio.create_task(elsewhere(done.set, always=True))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    await busy
+    assert await loop.run_in_executor(None, done.wait, 20)

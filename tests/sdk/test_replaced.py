@@ -8,6 +8,7 @@ import pytest
 from harness import Daemon, chat, wait_until
 
 from agentwatch import WatchedOpenAI, draining
+from agentwatch.sdk.session import Through
 from agentwatch.standin.process import StandinProcess
 
 
@@ -28,6 +29,9 @@ def test_a_daemon_that_lets_its_calls_end_is_taken_for_one_that_hangs(
     restart.start()
     socket = str(beside.home / "agentwatch.sock")
     wait_until(lambda: draining.lasts_until(socket) > 0)
+    # as one is let through again that the old process closed its connection on
+    again = client.agentwatch_session.admit(can_go_alone=True, anew=True)
+    assert isinstance(again, Through)
     client.chat.completions.create(**chat())
     slow.join()
     restart.join()
